@@ -1,0 +1,75 @@
+# make            the host: build/tallyman
+# make demo       set-up, build, a whole night on a real-size file, and what came of it
+# make test       set-up, engine tests, specs inside the host, all again under the sanitizers
+# make lint       formatting, static analysis, the direction of dependencies
+# make bench      the filter against cat, grep -F and Python, as ratios
+# make install    PREFIX=/usr/local by default
+
+PREFIX  ?= /usr/local
+CC      := gcc
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+LIBS    := lua5.4 sqlite3 zlib libxxhash libcrypto
+ALL     = $(CFLAGS) -std=gnu11 $(WARN) -MMD -MP $(shell pkg-config --cflags $(LIBS))
+LINK    = $(shell pkg-config --libs $(LIBS)) -lm
+SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+ENGINE  := $(filter-out src/main.c src/host.c,$(wildcard src/*.c))
+HOST    := src/main.c src/host.c $(wildcard src/api/*.c) $(ENGINE)
+CTESTS  := $(wildcard tests/c/*_test.c)
+BUILD   := build
+
+.PHONY: all deps deps-test demo test check-c check-specs asan lint bench install clean
+
+all: $(BUILD)/tallyman
+
+# ---- set-up ----
+
+deps:
+	@src/deps.sh run
+deps-test:
+	@src/deps.sh test
+
+# ---- the host and the engine's tests; a sanitizer build differs only in BUILD and CFLAGS ----
+
+$(BUILD)/obj/%.o: %.c | deps
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL) -c $< -o $@
+
+$(BUILD)/tallyman: $(HOST:%.c=$(BUILD)/obj/%.o)
+	$(CC) $(CFLAGS) $^ -o $@ $(LINK)
+
+$(BUILD)/tests/%_test: $(BUILD)/obj/tests/c/%_test.o $(ENGINE:%.c=$(BUILD)/obj/%.o)
+	@mkdir -p $(dir $@)
+	$(CC) $(CFLAGS) $^ -o $@ $(LINK)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+asan:
+	$(MAKE) BUILD=build/asan CFLAGS="$(SANITIZE)" all
+
+# ---- running ----
+
+demo: all
+	@$(BUILD)/tallyman examples/demo.lua
+
+test: deps-test
+	@tests/run.sh
+
+lint: deps-test all
+	@tests/lint.sh
+
+bench: deps-test all
+	@$(BUILD)/tallyman tests/bench/filter.lua
+
+# ---- installing ----
+
+SHARE := $(DESTDIR)$(PREFIX)/share/tallyman
+install: all
+	install -D $(BUILD)/tallyman $(DESTDIR)$(PREFIX)/bin/tallyman
+	mkdir -p $(SHARE)
+	cp -R lua scripts examples README.md $(SHARE)/
+	[ ! -d build/deps ] || { mkdir -p $(SHARE)/build && cp -R build/deps $(SHARE)/build/; }
+
+clean:
+	rm -rf build/obj build/tests build/asan build/tallyman

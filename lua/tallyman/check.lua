@@ -1,0 +1,62 @@
+--- `tallyman check SCRIPT...`: loads and validates without running anything.
+local failure = require "tallyman.failure"
+
+--- Whether the source ends by returning a table: only such a script is loaded, since loading runs
+--- what stands outside of functions.
+local function returns_table(source)
+  return ("\n" .. source):match "\nreturn%s*{" or ("\n" .. source):match "\nreturn%s+require"
+end
+
+local function add(problems, text)
+  for line in text:gmatch "[^\n]+" do
+    if not problems[line] then
+      problems[line] = true
+      problems[#problems + 1] = line
+    end
+  end
+end
+
+--- Loads a script's table; its problems are added.
+local function check_table(path, chunk, problems)
+  local script = require "tallyman.script"
+  local ok, value = pcall(chunk)
+  if not ok then return add(problems, tostring(value)) end
+  if type(value) ~= "table" then return end
+  for _, problem in ipairs(script.problems(value, path)) do add(problems, problem) end
+end
+
+--- Checks one script and the settings beside it.
+local function check_script(path, problems)
+  local handle <close> = io.open(path, "rb")
+  local source = handle and handle:read "a"
+  if not source then return add(problems, path .. ": cannot be read") end
+  local chunk, message = load(source, "@" .. path, "t")
+  if not chunk then return add(problems, message) end
+  if not returns_table(source) then return end
+  local folder = require "tallyman.script".folder(path)
+  local search = package.path
+  package.path = folder .. "/?.lua;" .. search
+  package.loaded.settings = nil
+  local settings = folder .. "/settings.lua"
+  if path:match "settings%.lua$" or loadfile(settings) == nil then
+    local ok, wrong = pcall(chunk)
+    if not ok then add(problems, tostring(wrong)) end
+  else
+    local ok, wrong = pcall(require, "settings")
+    if ok then check_table(path, chunk, problems) else add(problems, tostring(wrong)) end
+  end
+  package.path = search
+end
+
+--- Checks scripts; prints every problem, or a line that says that there is none.
+---@param paths string[] the global arg, or a list
+---@return integer exit_code
+return function(paths)
+  if #paths == 0 then failure.raise(failure.usage, "check: name at least one script") end
+  local problems = {}
+  for _, path in ipairs(paths) do check_script(path, problems) end
+  for _, problem in ipairs(problems) do print(problem) end
+  if #problems > 0 then return failure.configuration end
+  print(("%d script%s checked, nothing wrong"):format(#paths, #paths == 1 and "" or "s"))
+  return 0
+end

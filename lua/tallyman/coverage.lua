@@ -1,0 +1,274 @@
+--- Coverage: the pairs that a filtered file decides, with their totals, deltas and deductions. All of
+--- it in sets, on temporary tables, inside the reset's transaction.
+local cycle = require "tallyman.cycle"
+local quantity = require "tallyman.quantity"
+
+local coverage = {}
+
+local TABLES = [[
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_pair (
+    line integer NOT NULL PRIMARY KEY,
+    product_id varchar(20) NOT NULL,
+    facility_id varchar(20) NOT NULL,
+    location varchar(255),
+    units bigint NOT NULL,
+    item_id varchar(20),
+    created integer NOT NULL,
+    qoh bigint,
+    atp bigint,
+    ledger_qoh bigint,
+    ledger_atp bigint,
+    shipped bigint,
+    moved bigint,
+    delta bigint,
+    deduction bigint
+  );
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_uncounted (reason varchar(60));
+  DELETE FROM tallyman_pair;
+  DELETE FROM tallyman_uncounted;
+]]
+
+-- ---- several rows for one pair ----
+
+--- Rows that say the same again count once.
+local function drop_duplicates(db)
+  return db:run [[UPDATE tallyman_row SET dropped = 1 WHERE fault IS NULL AND EXISTS (
+    SELECT 1 FROM tallyman_row o WHERE o.fault IS NULL AND o.line < tallyman_row.line
+      AND o.product_id = tallyman_row.product_id AND o.facility_id = tallyman_row.facility_id
+      AND o.location = tallyman_row.location AND o.units = tallyman_row.units)]]
+end
+
+--- What the settings want done with rows that contradict each other: "reject", "last" or "sum".
+local function verdict(settings, group, rows)
+  local rule = settings.reset.contradiction
+  if type(rule) == "string" then return rule end
+  local word = rule(rows)
+  if word ~= "reject" and word ~= "last" and word ~= "sum" then
+    error(("settings reset.contradiction gave '%s' for product %s; it must give 'reject', 'last' or "
+      .. "'sum'"):format(tostring(word), group.product_id), 0)
+  end
+  return word
+end
+
+local SAME_PLACE = [[product_id = :product_id AND facility_id = :facility_id
+  AND location = :location]]
+
+--- The rows of one pair and location, for a rule of the settings.
+local function rows_of(db, group)
+  local rows = db:all([[SELECT line, product_id, facility_id, location, units FROM tallyman_row
+    WHERE fault IS NULL AND dropped = 0 AND ]] .. SAME_PLACE .. " ORDER BY line", group)
+  for _, row in ipairs(rows) do row.quantity = quantity.text(row.units) end
+  return rows
+end
+
+--- Rows with the same location and different quantities.
+local function decide_contradictions(db, settings)
+  local groups = db:all [[SELECT product_id, facility_id, location FROM tallyman_row
+    WHERE fault IS NULL AND dropped = 0 GROUP BY product_id, facility_id, location
+    HAVING COUNT(*) > 1]]
+  for _, group in ipairs(groups) do
+    local rows = rows_of(db, group)
+    local word = verdict(settings, group, rows)
+    if word == "reject" then
+      db:run([[UPDATE tallyman_row SET fault_field = 'availableQty',
+        fault = 'contradictory: rows of one location with different quantities'
+        WHERE fault IS NULL AND ]] .. SAME_PLACE, group)
+    elseif word == "last" then
+      group.line = rows[#rows].line
+      db:run("UPDATE tallyman_row SET dropped = 1 WHERE fault IS NULL AND line <> :line AND "
+        .. SAME_PLACE, group)
+    end
+  end
+end
+
+--- A pair of which any row was rejected is not covered: its other rows go, too.
+local function reject_lost_pairs(db)
+  db:run [[UPDATE tallyman_row SET fault = 'another row of this pair was rejected',
+      fault_field = 'idValue'
+    WHERE fault IS NULL AND EXISTS (SELECT 1 FROM tallyman_row o WHERE o.fault IS NOT NULL
+      AND o.product_id = tallyman_row.product_id AND o.facility_id = tallyman_row.facility_id)]]
+end
+
+--- Turns resolved rows into pairs: duplicates, contradictions, lost rows, sums.
+---@param oms tallyman.Oms
+---@return integer duplicates rows that said the same again
+function coverage.pair_up(oms)
+  local db = oms.db
+  db:script(TABLES)
+  local duplicates = drop_duplicates(db)
+  decide_contradictions(db, oms.settings)
+  reject_lost_pairs(db)
+  db:run [[INSERT INTO tallyman_pair (line, product_id, facility_id, units, created)
+    SELECT MIN(line), product_id, facility_id, SUM(units), 0 FROM tallyman_row
+    WHERE fault IS NULL AND dropped = 0 GROUP BY product_id, facility_id]]
+  db:run [[UPDATE tallyman_pair SET location =
+    (SELECT r.location FROM tallyman_row r WHERE r.line = tallyman_pair.line)]]
+  return duplicates
+end
+
+-- ---- totals ----
+
+local PAIR_ITEMS = [[FROM inventory_item i
+  WHERE i.product_id = tallyman_pair.product_id AND i.facility_id = tallyman_pair.facility_id]]
+
+local PAIR_LEDGER = [[FROM inventory_item i
+  JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
+  WHERE i.product_id = tallyman_pair.product_id AND i.facility_id = tallyman_pair.facility_id]]
+
+--- Fills in what stands in the OMS now, and makes items for pairs that have none.
+---@param oms tallyman.Oms
+---@return integer created items
+function coverage.look_up(oms)
+  local db = oms.db
+  db:run("UPDATE tallyman_pair SET item_id = (SELECT MIN(i.inventory_item_id) " .. PAIR_ITEMS .. ")")
+  db:run(([[UPDATE tallyman_pair SET
+      qoh = COALESCE((SELECT SUM({units i.quantity_on_hand_total}) %s), 0),
+      atp = COALESCE((SELECT SUM({units i.available_to_promise_total}) %s), 0),
+      ledger_qoh = COALESCE((SELECT SUM({units d.quantity_on_hand_diff}) %s), 0),
+      ledger_atp = COALESCE((SELECT SUM({units d.available_to_promise_diff}) %s), 0)]])
+    :format(PAIR_ITEMS, PAIR_ITEMS, PAIR_LEDGER, PAIR_LEDGER))
+  return oms:number_new_items "tallyman_pair"
+end
+
+-- ---- the deduction ----
+
+--- An issuance s whose goods left for a customer, of a shipment h that counts as shipped.
+local SALE = [[item_issuance s
+  JOIN order_header o ON o.order_id = s.order_id AND o.order_type_id = 'SALES_ORDER'
+  JOIN shipment h ON h.shipment_id = s.shipment_id AND h.status_id IN :shipped]]
+
+--- Acknowledgements of the issuance s.
+local ACKNOWLEDGED = [[order_fulfillment_history a WHERE a.order_id = s.order_id
+  AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id]]
+
+--- What the POS can't have known at the snapshot: no acknowledgement at or before it. A null time is
+--- long ago.
+local UNKNOWN_TO_POS = "NOT EXISTS (SELECT 1 FROM " .. ACKNOWLEDGED .. [[
+  AND (a.created_date IS NULL OR {stamp a.created_date} IS NULL
+    OR {stamp a.created_date} <= :acknowledged_by))]]
+
+local SINCE = "(:since = '' OR {stamp s.issued_date_time} >= :since)"
+
+--- A ledger row d that is a movement: not ours, not a sale's issuance, of a reason that counts.
+local NOT_OURS = "(d.physical_inventory_id IS NULL OR d.physical_inventory_id NOT IN ("
+  .. cycle.ours .. "))"
+local COUNTED = [[(d.reason_enum_id IS NULL
+  OR d.reason_enum_id NOT IN (SELECT reason FROM tallyman_uncounted))]]
+local NOT_A_SALE = "NOT EXISTS (SELECT 1 FROM " .. SALE .. [[
+  WHERE s.inventory_item_id = d.inventory_item_id AND s.shipment_id = d.shipment_id)]]
+
+--- Asks the settings' rule about every reason that occurs in the ledger since the snapshot.
+local function ask_about_reasons(oms, params)
+  local reasons = oms.db:all([[SELECT DISTINCT reason_enum_id AS reason FROM inventory_item_detail
+    WHERE reason_enum_id IS NOT NULL AND {stamp effective_date} > :counted_by]], params)
+  for _, row in ipairs(reasons) do
+    if not oms.settings.reset.movement(row.reason) then
+      oms.db:run("INSERT INTO tallyman_uncounted (reason) VALUES (:reason)", row)
+    end
+  end
+end
+
+--- The instants that the deduction compares with, as the OMS writes times.
+local function params_of(oms, snapshot)
+  local settings = oms.settings
+  return {
+    snapshot = oms:stamp(snapshot),
+    counted_by = oms:stamp(snapshot + settings.pos.sale_delay),
+    acknowledged_by = oms:stamp(snapshot + settings.pos.ack_delay),
+    shipped = settings.oms.shipped,
+    since = oms:shipments_since() or "",
+  }
+end
+
+--- Computes each pair's deduction D from what is committed now.
+---@param oms tallyman.Oms
+---@param snapshot integer
+---@param method "exact_qoh"|"exact_atp"
+---@return table params of the queries, for coverage.doubts
+function coverage.deduct(oms, snapshot, method)
+  local params = params_of(oms, snapshot)
+  ask_about_reasons(oms, params)
+  local qoh = method == "exact_qoh"
+  local diff = qoh and "d.quantity_on_hand_diff" or "d.available_to_promise_diff"
+  oms.db:run(([[UPDATE tallyman_pair SET
+      moved = COALESCE((SELECT SUM({units %s}) %s
+        AND {stamp d.effective_date} > :counted_by AND %s AND %s %s), 0)]])
+    :format(diff, PAIR_LEDGER, NOT_OURS, COUNTED, qoh and "AND " .. NOT_A_SALE or ""), params)
+  oms.db:run("UPDATE tallyman_pair SET shipped = " .. (qoh and ([[COALESCE((
+      SELECT SUM({units s.quantity} - {units s.cancel_quantity}) FROM ]] .. SALE .. [[
+      JOIN inventory_item i ON i.inventory_item_id = s.inventory_item_id
+      WHERE i.product_id = tallyman_pair.product_id AND i.facility_id = tallyman_pair.facility_id
+        AND ]] .. SINCE .. " AND " .. UNKNOWN_TO_POS .. "), 0)") or "0"), params)
+  oms.db:run(([[UPDATE tallyman_pair SET deduction = shipped - moved, delta = units - %s]])
+    :format(qoh and "qoh" or "atp"))
+  return params
+end
+
+--- What the report should show beside the sums: each a list of texts.
+---@param oms tallyman.Oms
+---@param params table what coverage.deduct gave
+---@param stale_before number instant
+---@return table doubts stale, uncertain, timeless
+function coverage.doubts(oms, params, stale_before)
+  params.stale_before = oms:stamp(stale_before)
+  local of_pair = [[JOIN inventory_item i ON i.inventory_item_id = %s.inventory_item_id
+    JOIN tallyman_pair p ON p.product_id = i.product_id AND p.facility_id = i.facility_id]]
+  local function list(sql)
+    local texts = {}
+    for row in oms:rows(sql, params) do texts[#texts + 1] = row.text end
+    return texts
+  end
+  local sale = "FROM " .. SALE .. " " .. of_pair:format "s"
+  local movement = "FROM inventory_item_detail d " .. of_pair:format "d"
+  return {
+    stale = list([[SELECT 'order ' || s.order_id || ', shipment ' || s.shipment_id || ', product '
+        || i.product_id || ' at ' || i.facility_id AS text ]] .. sale .. " WHERE " .. SINCE
+      .. " AND " .. UNKNOWN_TO_POS .. [[ AND (s.issued_date_time IS NULL
+        OR {stamp s.issued_date_time} IS NULL
+        OR {stamp s.issued_date_time} < :stale_before) ORDER BY 1]]),
+    uncertain = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
+        || d.inventory_item_detail_seq_id || ' of ' || d.effective_date AS text ]] .. movement
+      .. " WHERE {stamp d.effective_date} > :snapshot AND {stamp d.effective_date} <= :counted_by"
+      .. " AND " .. NOT_OURS .. [[
+      UNION ALL SELECT 'acknowledgement of order ' || a.order_id || ' of ' || a.created_date ]]
+      .. sale .. [[ JOIN order_fulfillment_history a ON a.order_id = s.order_id
+        AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id
+      WHERE {stamp a.created_date} > :snapshot AND {stamp a.created_date} <= :acknowledged_by
+      ORDER BY 1]]),
+    timeless = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
+        || d.inventory_item_detail_seq_id || ' has no time' AS text ]] .. movement
+      .. [[ WHERE {stamp d.effective_date} IS NULL
+      UNION ALL SELECT 'acknowledgement of order ' || s.order_id || ' has no time' ]] .. sale
+      .. [[ JOIN order_fulfillment_history a ON a.order_id = s.order_id
+        AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id
+      WHERE {stamp a.created_date} IS NULL
+      UNION ALL SELECT 'issuance ' || s.item_issuance_id || ' has no time' ]] .. sale
+      .. " WHERE {stamp s.issued_date_time} IS NULL ORDER BY 1"),
+  }
+end
+
+-- ---- keeping it ----
+
+--- Stores the coverage of a cycle: pairs with D, and every item as it stands before the bookings.
+---@param oms tallyman.Oms
+---@param cycle_id integer
+function coverage.keep(oms, cycle_id)
+  oms.db:run([[INSERT INTO tallyman_coverage (cycle_id, product_id, facility_id, line, quantity,
+      qoh_before, atp_before, delta, deduction, ledger_qoh, ledger_atp)
+    SELECT :cycle_id, product_id, facility_id, line, {amount units}, {amount qoh}, {amount atp},
+      {amount delta}, {amount deduction}, {amount ledger_qoh}, {amount ledger_atp}
+    FROM tallyman_pair]], { cycle_id = cycle_id })
+  oms.db:run([[INSERT INTO tallyman_coverage_item (cycle_id, inventory_item_id, qoh_before,
+      atp_before, ledger_qoh, ledger_atp)
+    SELECT :cycle_id, i.inventory_item_id, {amount {units i.quantity_on_hand_total}},
+      {amount {units i.available_to_promise_total}},
+      COALESCE((SELECT {amount SUM({units d.quantity_on_hand_diff})} FROM inventory_item_detail d
+        WHERE d.inventory_item_id = i.inventory_item_id), 0),
+      COALESCE((SELECT {amount SUM({units d.available_to_promise_diff})} FROM inventory_item_detail d
+        WHERE d.inventory_item_id = i.inventory_item_id), 0)
+    FROM tallyman_pair p
+    JOIN inventory_item i ON i.product_id = p.product_id AND i.facility_id = p.facility_id]],
+    { cycle_id = cycle_id })
+end
+
+return coverage

@@ -1,0 +1,139 @@
+--- Cycles: one applied reset together with the variance that belongs to it. These are tallyman's own
+--- tables in the OMS database, and the questions that the rules of identity ask of them.
+local time = require "tallyman.time"
+
+local cycle = {}
+
+--- All times are UTC. reset_id, variance_id and undo_id are physical inventories: ledger rows that
+--- bear one of them are "ours".
+cycle.tables = [[
+  CREATE TABLE IF NOT EXISTS tallyman_cycle (
+    cycle_id integer NOT NULL PRIMARY KEY,
+    snapshot timestamp NOT NULL,
+    sha256 varchar(64) NOT NULL,
+    file_name varchar(255) NOT NULL,
+    business_date varchar(10) NOT NULL,
+    method varchar(20) NOT NULL,
+    reset_at timestamp NOT NULL,
+    reset_id varchar(20) NOT NULL,
+    settled_at timestamp,
+    settled_by varchar(20),
+    variance_id varchar(20),
+    variance_file varchar(255),
+    undone_at timestamp,
+    undo_id varchar(20)
+  );
+  CREATE TABLE IF NOT EXISTS tallyman_coverage (
+    cycle_id integer NOT NULL,
+    product_id varchar(20) NOT NULL,
+    facility_id varchar(20) NOT NULL,
+    line integer NOT NULL,
+    quantity numeric(18,6) NOT NULL,
+    qoh_before numeric(18,6) NOT NULL,
+    atp_before numeric(18,6) NOT NULL,
+    delta numeric(18,6) NOT NULL,
+    deduction numeric(18,6) NOT NULL,
+    ledger_qoh numeric(18,6) NOT NULL,
+    ledger_atp numeric(18,6) NOT NULL,
+    PRIMARY KEY (cycle_id, product_id, facility_id)
+  );
+  CREATE TABLE IF NOT EXISTS tallyman_coverage_item (
+    cycle_id integer NOT NULL,
+    inventory_item_id varchar(20) NOT NULL,
+    qoh_before numeric(18,6) NOT NULL,
+    atp_before numeric(18,6) NOT NULL,
+    ledger_qoh numeric(18,6) NOT NULL,
+    ledger_atp numeric(18,6) NOT NULL,
+    PRIMARY KEY (cycle_id, inventory_item_id)
+  );
+]]
+
+--- The ids that make a ledger row ours, as a subquery.
+cycle.ours = [[
+  SELECT reset_id FROM tallyman_cycle
+  UNION ALL SELECT variance_id FROM tallyman_cycle WHERE variance_id IS NOT NULL
+  UNION ALL SELECT undo_id FROM tallyman_cycle WHERE undo_id IS NOT NULL
+]]
+
+---@class tallyman.Cycle
+---@field cycle_id integer
+---@field snapshot integer instant
+---@field sha256 string of the filtered file
+---@field file_name string
+---@field business_date string
+---@field method "exact_qoh"|"exact_atp"
+---@field reset_at integer instant
+---@field reset_id string
+---@field settled_at? string UTC
+---@field settled_by? "file"|"deadline"|"next reset"
+---@field variance_id? string
+---@field variance_file? string
+
+--- Makes times into instants.
+local function read(row)
+  if not row then return nil end
+  row.snapshot = time.read(row.snapshot)
+  row.reset_at = time.read(row.reset_at)
+  return row
+end
+
+--- The newest cycle that wasn't undone.
+---@param db tallyman.Database
+---@return tallyman.Cycle?
+function cycle.newest(db)
+  return read(db:one [[SELECT * FROM tallyman_cycle WHERE undone_at IS NULL
+    ORDER BY snapshot DESC, cycle_id DESC LIMIT 1]])
+end
+
+--- The newest cycle of a night.
+---@param db tallyman.Database
+---@param date string business date
+---@return tallyman.Cycle?
+function cycle.of_night(db, date)
+  return read(db:one([[SELECT * FROM tallyman_cycle
+    WHERE undone_at IS NULL AND business_date = :date
+    ORDER BY snapshot DESC, cycle_id DESC LIMIT 1]], { date = date }))
+end
+
+--- The applied cycle with this identity.
+---@param db tallyman.Database
+---@param snapshot integer
+---@param sha256 string
+---@return tallyman.Cycle?
+function cycle.same(db, snapshot, sha256)
+  return read(db:one([[SELECT * FROM tallyman_cycle WHERE undone_at IS NULL
+    AND snapshot = :snapshot AND sha256 = :sha256]],
+    { snapshot = time.text(snapshot), sha256 = sha256 }))
+end
+
+--- The number of the next cycle.
+---@param db tallyman.Database
+---@return integer cycle_id
+function cycle.next_number(db)
+  return db:value "SELECT COALESCE(MAX(cycle_id), 0) + 1 FROM tallyman_cycle"
+end
+
+--- Records a cycle.
+---@param db tallyman.Database
+---@param fields table cycle_id, snapshot, sha256, file_name, business_date, method, reset_at, reset_id
+function cycle.insert(db, fields)
+  db:run([[INSERT INTO tallyman_cycle (cycle_id, snapshot, sha256, file_name, business_date, method,
+      reset_at, reset_id)
+    VALUES (:number, :snapshot, :sha256, :file_name, :business_date, :method, :reset_at, :reset_id)]],
+    { number = fields.cycle_id, snapshot = time.text(fields.snapshot), sha256 = fields.sha256,
+      file_name = fields.file_name, business_date = fields.business_date, method = fields.method,
+      reset_at = time.text(fields.reset_at), reset_id = fields.reset_id })
+end
+
+--- Records that a cycle's variance is booked.
+---@param db tallyman.Database
+---@param cycle_id integer
+---@param fields table settled_at, settled_by, variance_id, variance_file?
+function cycle.settle(db, cycle_id, fields)
+  db:run([[UPDATE tallyman_cycle SET settled_at = :at, settled_by = :by, variance_id = :id,
+    variance_file = :file WHERE cycle_id = :cycle_id AND settled_at IS NULL]],
+    { at = time.text(fields.settled_at), by = fields.settled_by, id = fields.variance_id,
+      file = fields.variance_file or db.null, cycle_id = cycle_id })
+end
+
+return cycle

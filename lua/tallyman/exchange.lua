@@ -1,0 +1,157 @@
+--- The exchange: the folders inbound, filtered, variance and archive, wherever they are. What all
+--- kinds of exchange have in common stands here; exchange_file.lua is the kind over a local folder.
+local clock = require "tallyman.clock"
+local failure = require "tallyman.failure"
+
+---@class tallyman.Entry a file of the exchange
+---@field path string relative to the exchange: "inbound/NAME"
+---@field name string
+---@field size integer
+---@field mtime number
+---@field snapshot? integer instant that the name stands for, where newest() found it
+---@field note? string what the report should say of the snapshot
+
+---@class tallyman.Exchange
+---@field url string
+---@field list fun(self, folder: string): tallyman.Entry[] files by name; our own parts left out
+---@field read fun(self, entry: tallyman.Entry|string, options?: table): native.Source
+---@field write fun(self, path: string, options?: table): tallyman.Target
+---@field move fun(self, entry: tallyman.Entry, folder: string)
+---@field remove fun(self, path: string)
+---@field folders fun(self, folder: string): string[] names of its folders
+---@field remove_folder fun(self, folder: string) with the files in it
+local Exchange = {}
+Exchange.__index = Exchange
+
+--- Whether one of the file's markers stands among the folder's names.
+local function is_marked(pattern, entry, present)
+  for _, ending in ipairs(pattern.markers) do
+    if present[entry.name .. ending] then return true end
+  end
+  return false
+end
+
+--- Whether two looks saw the same file.
+local function same(first, second)
+  return second ~= nil and first.size == second.size and first.mtime == second.mtime
+end
+
+local function by_name(entries)
+  local result = {}
+  for _, entry in ipairs(entries) do result[entry.name] = entry end
+  return result
+end
+
+--- Files of the POS, with their snapshots; those that may still be growing are left out: without a
+--- marker, a file counts when a second look, `settled` seconds later, finds it unchanged.
+local function complete(self, pattern)
+  local before = self:list(pattern.folder)
+  local present, marked, unmarked = by_name(before), {}, {}
+  for _, entry in ipairs(before) do
+    if pattern:matches(entry.name) then
+      local list = is_marked(pattern, entry, present) and marked or unmarked
+      list[#list + 1] = entry
+    end
+  end
+  if #unmarked == 0 then return marked end
+  clock.sleep(pattern.settled)
+  local after = by_name(self:list(pattern.folder))
+  for _, entry in ipairs(unmarked) do
+    if same(entry, after[entry.name]) then marked[#marked + 1] = entry end
+  end
+  return marked
+end
+
+--- All files of a kind with their snapshots, oldest first. Of the POS's files only those that are
+--- complete, unless `growing` ones are asked for, too.
+---@param pattern tallyman.Stamped|tallyman.Inbound
+---@param growing? boolean
+---@return tallyman.Entry[]
+function Exchange:find(pattern, growing)
+  local found = {}
+  local wait = pattern.markers and not growing
+  for _, entry in ipairs(wait and complete(self, pattern) or self:list(pattern.folder)) do
+    entry.snapshot, entry.note = pattern:instant(entry)
+    if entry.snapshot then found[#found + 1] = entry end
+  end
+  table.sort(found, function(a, b)
+    if a.snapshot ~= b.snapshot then return a.snapshot < b.snapshot end
+    return a.name < b.name
+  end)
+  return found
+end
+
+--- The complete file with the newest snapshot; nil when there is none.
+---@param pattern tallyman.Stamped|tallyman.Inbound
+---@return tallyman.Entry?
+function Exchange:newest(pattern)
+  local found = self:find(pattern)
+  return found[#found]
+end
+
+--- Moves a file, and its markers, to the archive's folder of a date.
+---@param settings tallyman.Settings
+---@param entry tallyman.Entry
+---@param date string YYYY-MM-DD
+function Exchange:archive(settings, entry, date)
+  local folder = settings.archive .. "/" .. date
+  self:move(entry, folder)
+  for _, ending in ipairs(settings.inbound.markers) do
+    self:remove(entry.path .. ending)
+  end
+end
+
+--- Removes the archive's folders of dates before `date`.
+---@param settings tallyman.Settings
+---@param date string YYYY-MM-DD
+---@return integer removed
+function Exchange:prune(settings, date)
+  local removed = 0
+  for _, name in ipairs(self:folders(settings.archive)) do
+    if name:match "^%d%d%d%d%-%d%d%-%d%d$" and name < date then
+      self:remove_folder(settings.archive .. "/" .. name)
+      removed = removed + 1
+    end
+  end
+  return removed
+end
+
+--- Puts a whole small file there (tests, markers).
+---@param path string
+---@param bytes string
+function Exchange:put(path, bytes)
+  local target <close> = self:write(path)
+  target:write(bytes)
+  target:commit()
+end
+
+--- Nothing is held open between calls over a local folder; other kinds close their session.
+function Exchange:close() end
+Exchange.__close = Exchange.close
+
+local exchange = {}
+
+--- Makes the methods that all kinds share available to one kind.
+---@param kind table its own methods
+---@return table class
+function exchange.kind(kind)
+  kind.__index = kind
+  kind.__close = kind.__close or Exchange.close
+  return setmetatable(kind, Exchange)
+end
+
+--- Opens the exchange that a URL names.
+---@param url string file:///DIR
+---@param run_id string stands in the names of our temporary files
+---@return tallyman.Exchange
+function exchange.open(url, run_id)
+  local folder = url:match "^file://(/.*)$"
+  if folder then return require "tallyman.exchange_file".open(url, folder, run_id) end
+  if url:match "^sftp://" then
+    failure.raise(failure.configuration,
+      "exchange %s: this version has no SFTP; use file:///DIR", url:gsub("//[^@/]*@", "//"))
+  end
+  failure.raise(failure.configuration, "exchange '%s' is no file:///DIR", url)
+end
+
+return exchange

@@ -1,0 +1,197 @@
+--- The order system's database: its times, its ids, its ledger.
+local clock = require "tallyman.clock"
+local cycle = require "tallyman.cycle"
+local db = require "tallyman.db"
+local failure = require "tallyman.failure"
+local time = require "tallyman.time"
+
+---@class tallyman.Oms
+---@field db tallyman.Database
+---@field settings tallyman.Settings
+local Oms = {}
+Oms.__index = Oms
+
+local BOOKING = [[
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_booking (
+    number integer NOT NULL PRIMARY KEY,
+    inventory_item_id varchar(20) NOT NULL,
+    units bigint NOT NULL,
+    reason varchar(20) NOT NULL,
+    physical_inventory_id varchar(20) NOT NULL,
+    comments varchar(255)
+  );
+  DELETE FROM tallyman_booking;
+]]
+
+--- An instant as the OMS writes it, in its zone, in the form that {stamp X} gives.
+---@param instant number
+---@return string
+function Oms:stamp(instant)
+  local millis = math.floor((instant - math.floor(instant)) * 1000)
+  return ("%s.%03d"):format(time.text(instant, self.settings.oms.timezone), millis)
+end
+
+--- Rows of a query, as tallyman.Database gives them.
+---@param sql string
+---@param params? table<string, any>
+---@return fun(): table?
+function Oms:rows(sql, params) return self.db:rows(sql, params) end
+
+--- The first column of a query's first row.
+---@param sql string
+---@param params? table<string, any>
+---@return any
+function Oms:value(sql, params) return self.db:value(sql, params) end
+
+--- The newest cycle that wasn't undone.
+---@return tallyman.Cycle?
+function Oms:newest_cycle() return cycle.newest(self.db) end
+
+--- Takes a block of ids the way OFBiz does: seq_id is the next free number.
+---@param sequence string "InventoryItem", ...
+---@param count integer
+---@param highest string SQL for the highest numeric id, asked when there is no such sequence yet
+---@return integer first
+function Oms:take_ids(sequence, count, highest)
+  local first = self.db:value("SELECT seq_id FROM sequence_value_item WHERE seq_name = :name",
+    { name = sequence })
+  if first then
+    self.db:run("UPDATE sequence_value_item SET seq_id = seq_id + :count WHERE seq_name = :name",
+      { count = count, name = sequence })
+    return math.tointeger(first)
+  end
+  first = math.max(10000, (self.db:value(highest) or 0) + 1)
+  self.db:run("INSERT INTO sequence_value_item (seq_name, seq_id) VALUES (:name, :next)",
+    { name = sequence, next = first + count })
+  return first
+end
+
+--- Makes a physical inventory, the heading under which ledger rows stand.
+---@param comments string
+---@return string physical_inventory_id
+function Oms:new_physical_inventory(comments)
+  local id = tostring(self:take_ids("PhysicalInventory", 1,
+    "SELECT MAX(CAST(physical_inventory_id AS integer)) FROM physical_inventory"))
+  self.db:run([[INSERT INTO physical_inventory (physical_inventory_id, physical_inventory_date,
+    general_comments) VALUES (:id, :now, :comments)]],
+    { id = id, now = self:stamp(clock.now()), comments = comments:sub(1, 255) })
+  return id
+end
+
+--- Adds a variance reason of ours that the OMS doesn't have.
+---@param id string
+---@param description string
+function Oms:ensure_reason(id, description)
+  self.db:run([[INSERT INTO variance_reason (variance_reason_id, description)
+    SELECT :id, :description
+    WHERE NOT EXISTS (SELECT 1 FROM variance_reason WHERE variance_reason_id = :id)]],
+    { id = id, description = description })
+end
+
+--- Makes inventory items at zero for the pairs of a table (item_id, product_id, facility_id,
+--- location) in which `created` is set.
+---@param source string name of the table
+function Oms:insert_items(source)
+  self.db:run(([[INSERT INTO inventory_item (inventory_item_id, inventory_item_type_id, product_id,
+      facility_id, location_seq_id, quantity_on_hand_total, available_to_promise_total)
+    SELECT item_id, 'NON_SERIAL_INV_ITEM', product_id, facility_id, NULLIF(location, ''), 0, 0
+    FROM %s WHERE created = 1]]):format(source))
+end
+
+--- Gives each pair of a table that has no item the id of one to be made.
+---@param source string name of the table, with columns line, item_id, created
+---@return integer count
+function Oms:number_new_items(source)
+  local count = self.db:value(("SELECT COUNT(*) FROM %s WHERE item_id IS NULL"):format(source))
+  if count == 0 then return 0 end
+  local first = self:take_ids("InventoryItem", count,
+    "SELECT MAX(CAST(inventory_item_id AS integer)) FROM inventory_item")
+  self.db:run(([[UPDATE %s SET created = 1, item_id = CAST(:first + n AS varchar(20))
+    FROM (SELECT line AS at, ROW_NUMBER() OVER (ORDER BY line) - 1 AS n FROM %s
+      WHERE item_id IS NULL) numbered
+    WHERE line = at]]):format(source, source), { first = first })
+  return count
+end
+
+--- Begins a set of bookings: rows of tallyman_booking, written by book().
+function Oms:begin_booking() self.db:script(BOOKING) end
+
+--- Writes what tallyman_booking lists: a ledger row and a variance row each, both quantities moved
+--- alike, and the items' totals.
+function Oms:book()
+  self.db:run([[
+    INSERT INTO inventory_item_detail (inventory_item_id, inventory_item_detail_seq_id,
+      effective_date, quantity_on_hand_diff, available_to_promise_diff, reason_enum_id,
+      physical_inventory_id, description)
+    SELECT b.inventory_item_id,
+      {seq COALESCE((SELECT MAX(CAST(d.inventory_item_detail_seq_id AS integer))
+        FROM inventory_item_detail d WHERE d.inventory_item_id = b.inventory_item_id), 0)
+        + ROW_NUMBER() OVER (PARTITION BY b.inventory_item_id ORDER BY b.number)},
+      :now, {amount b.units}, {amount b.units}, b.reason, b.physical_inventory_id, b.comments
+    FROM tallyman_booking b]], { now = self:stamp(clock.now()) })
+  self.db:run [[
+    INSERT INTO inventory_item_variance (inventory_item_id, physical_inventory_id,
+      variance_reason_id, available_to_promise_var, quantity_on_hand_var, comments)
+    SELECT inventory_item_id, physical_inventory_id, reason, {amount units}, {amount units},
+      comments
+    FROM tallyman_booking]]
+  self.db:run [[
+    UPDATE inventory_item SET
+      quantity_on_hand_total = {amount {units quantity_on_hand_total} + moved},
+      available_to_promise_total = {amount {units available_to_promise_total} + moved}
+    FROM (SELECT inventory_item_id AS id, SUM(units) AS moved FROM tallyman_booking
+      GROUP BY inventory_item_id) booked
+    WHERE inventory_item_id = id]]
+end
+
+--- An identifier that names this product and no other now: type and value, by the order of
+--- settings.id_types; PRODUCT_ID where there is none.
+---@param product_id string
+---@return string id_type, string id_value
+function Oms:identifier(product_id)
+  local now = self:stamp(clock.now())
+  for _, id_type in ipairs(self.settings.id_types) do
+    local found = self.db:one([[
+      SELECT g.good_identification_type_id AS type, g.id_value AS value FROM good_identification g
+      WHERE g.product_id = :product AND UPPER(g.good_identification_type_id) = UPPER(:type)
+        AND g.id_value <> '' AND (g.from_date IS NULL OR {stamp g.from_date} <= :now)
+        AND (g.thru_date IS NULL OR {stamp g.thru_date} > :now)
+        AND NOT EXISTS (SELECT 1 FROM good_identification o
+          WHERE o.id_value = g.id_value AND o.product_id <> g.product_id
+            AND UPPER(o.good_identification_type_id) = UPPER(:type)
+            AND (o.from_date IS NULL OR {stamp o.from_date} <= :now)
+            AND (o.thru_date IS NULL OR {stamp o.thru_date} > :now))
+      ORDER BY g.id_value LIMIT 1]], { product = product_id, type = id_type, now = now })
+    if found then return found.type, found.value end
+  end
+  return "PRODUCT_ID", product_id
+end
+
+--- The instant before which shipments don't count; nil when settings say nothing.
+---@return string? stamp
+function Oms:shipments_since()
+  local text = self.settings.oms.shipments_since
+  if not text then return nil end
+  local parts = time.parts(text)
+  if not parts then
+    failure.raise(failure.configuration,
+      "oms.shipments_since is '%s'; write a local time as '2026-11-24 00:00'", text)
+  end
+  return self:stamp((time.from_zone(parts, self.settings.timezone)))
+end
+
+function Oms:close() self.db:close() end
+Oms.__close = Oms.close
+
+local oms = {}
+
+--- Opens the database that the settings name; makes our own tables on first use.
+---@param settings tallyman.Settings
+---@return tallyman.Oms
+function oms.open(settings)
+  local database = db.open(settings.oms.database)
+  database:script(cycle.tables)
+  return setmetatable({ db = database, settings = settings }, Oms)
+end
+
+return oms

@@ -1,0 +1,88 @@
+--- The proof: what must be true after a night, asked of the database by queries that share nothing
+--- with those that did the booking.
+local quantity = require "tallyman.quantity"
+
+local proof = {}
+
+--- Each covered pair with what it has now, and what it must have.
+local PAIRS = [[
+  WITH own AS (
+    SELECT reset_id AS id FROM tallyman_cycle WHERE cycle_id = :cycle_id
+    UNION ALL SELECT variance_id FROM tallyman_cycle
+      WHERE cycle_id = :cycle_id AND variance_id IS NOT NULL
+  ), now AS (
+    SELECT i.product_id, i.facility_id, SUM({units i.TOTAL}) AS total
+    FROM inventory_item i GROUP BY i.product_id, i.facility_id
+  ), ledger AS (
+    SELECT i.product_id, i.facility_id, SUM({units d.DIFF}) AS booked,
+      SUM(CASE WHEN d.physical_inventory_id IN (SELECT id FROM own) THEN {units d.DIFF} ELSE 0 END)
+        AS ours
+    FROM inventory_item i
+    JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
+    WHERE EXISTS (SELECT 1 FROM tallyman_coverage c WHERE c.cycle_id = :cycle_id
+      AND c.product_id = i.product_id AND c.facility_id = i.facility_id)
+    GROUP BY i.product_id, i.facility_id
+  )
+  SELECT c.product_id, c.facility_id,
+    COALESCE(now.total, 0)
+      - (COALESCE(ledger.booked, 0) - {units c.BEFORE} - COALESCE(ledger.ours, 0)) AS has,
+    {units c.quantity} - :settled * {units c.deduction} AS wanted
+  FROM tallyman_coverage c
+  LEFT JOIN now ON now.product_id = c.product_id AND now.facility_id = c.facility_id
+  LEFT JOIN ledger ON ledger.product_id = c.product_id AND ledger.facility_id = c.facility_id
+  WHERE c.cycle_id = :cycle_id
+  ORDER BY c.facility_id, c.product_id]]
+
+--- Each item of the covered pairs: the change of its totals and that of its ledger.
+local ITEMS = [[
+  SELECT i.inventory_item_id, i.product_id, i.facility_id,
+    {units i.quantity_on_hand_total} - COALESCE({units b.qoh_before}, 0) AS qoh_change,
+    {units i.available_to_promise_total} - COALESCE({units b.atp_before}, 0) AS atp_change,
+    COALESCE((SELECT SUM({units d.quantity_on_hand_diff}) FROM inventory_item_detail d
+      WHERE d.inventory_item_id = i.inventory_item_id), 0) - COALESCE({units b.ledger_qoh}, 0)
+      AS qoh_booked,
+    COALESCE((SELECT SUM({units d.available_to_promise_diff}) FROM inventory_item_detail d
+      WHERE d.inventory_item_id = i.inventory_item_id), 0) - COALESCE({units b.ledger_atp}, 0)
+      AS atp_booked
+  FROM tallyman_coverage c
+  JOIN inventory_item i ON i.product_id = c.product_id AND i.facility_id = c.facility_id
+  LEFT JOIN tallyman_coverage_item b
+    ON b.cycle_id = c.cycle_id AND b.inventory_item_id = i.inventory_item_id
+  WHERE c.cycle_id = :cycle_id
+  ORDER BY i.inventory_item_id]]
+
+---@class tallyman.Proof
+---@field pairs integer checked
+---@field items integer checked
+---@field failures string[] one text for each pair or item that fails
+
+--- Proves a cycle from the database as it is now.
+---@param oms tallyman.Oms
+---@param cycle tallyman.Cycle
+---@return tallyman.Proof
+function proof.of(oms, cycle)
+  local result = { pairs = 0, items = 0, failures = {} }
+  local function check(holds, format, ...)
+    if not holds then result.failures[#result.failures + 1] = format:format(...) end
+  end
+  local qoh = cycle.method == "exact_qoh"
+  local columns = { TOTAL = qoh and "quantity_on_hand_total" or "available_to_promise_total",
+    DIFF = qoh and "quantity_on_hand_diff" or "available_to_promise_diff",
+    BEFORE = qoh and "ledger_qoh" or "ledger_atp" }
+  local params = { cycle_id = cycle.cycle_id, settled = cycle.settled_at and 1 or 0 }
+  for row in oms:rows(PAIRS:gsub("%u%u%u+", columns), params) do
+    result.pairs = result.pairs + 1
+    check(row.has == row.wanted, "product %s at %s has %s, must have %s", row.product_id,
+      row.facility_id, quantity.text(row.has), quantity.text(row.wanted))
+  end
+  for row in oms:rows(ITEMS, params) do
+    result.items = result.items + 1
+    check(row.qoh_change == row.qoh_booked and row.atp_change == row.atp_booked,
+      "item %s (product %s at %s): totals changed by %s/%s, its ledger by %s/%s",
+      row.inventory_item_id, row.product_id, row.facility_id, quantity.text(row.qoh_change),
+      quantity.text(row.atp_change), quantity.text(row.qoh_booked), quantity.text(row.atp_booked))
+  end
+  return result
+end
+
+return proof

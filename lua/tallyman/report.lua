@@ -1,0 +1,74 @@
+--- The night's report, as text for a person.
+local clock = require "tallyman.clock"
+local cycle = require "tallyman.cycle"
+local figures = require "tallyman.figures"
+local failure = require "tallyman.failure"
+local oms = require "tallyman.oms"
+local proof = require "tallyman.proof"
+local store = require "tallyman.store"
+local time = require "tallyman.time"
+
+local report = {}
+
+local LISTS = { { "alerts", "ALERT" }, { "warnings", "warning" }, { "stale", "stale shipment" },
+  { "uncertain", "uncertain" }, { "timeless", "without a time" } }
+
+local function add_job(lines, name, run, zone)
+  if not run then
+    lines[#lines + 1] = ("  %-16s not run"):format(name)
+    return
+  end
+  lines[#lines + 1] = ("  %-16s %-7s %s  %s"):format(name, run.state,
+    time.text(time.read(run.started_at), zone):sub(12), run.message or figures.text(run.figures))
+  for _, list in ipairs(LISTS) do
+    for _, text in ipairs(run.figures[list[1]] or {}) do
+      lines[#lines + 1] = ("    %s: %s"):format(list[2], text)
+    end
+  end
+end
+
+local function add_proof(lines, orders, tonight)
+  local result = proof.of(orders, tonight)
+  lines[#lines + 1] = ("proof: %d covered pairs and %d items checked, %d fail"):format(result.pairs,
+    result.items, #result.failures)
+  for _, text in ipairs(result.failures) do lines[#lines + 1] = "  FAILS: " .. text end
+  lines[#lines + 1] = "  known limits: a stocktake in the POS after an unacknowledged shipment, and a"
+  lines[#lines + 1] = "  return that the POS never learns of, can't be told from these data"
+end
+
+local function add_cycle(lines, orders, date)
+  local tonight = cycle.of_night(orders.db, date)
+  if not tonight then
+    lines[#lines + 1] = "cycle: none tonight: no reset was applied, so no variance may be booked"
+    return
+  end
+  lines[#lines + 1] = ("cycle %d: %s, counts of %s UTC, %s, reset at %s UTC, %s"):format(
+    tonight.cycle_id, tonight.file_name, time.text(tonight.snapshot), tonight.method,
+    time.text(tonight.reset_at), tonight.settled_at
+      and ("variance booked at %s UTC (by %s)"):format(tonight.settled_at, tonight.settled_by)
+      or "variance not booked yet")
+  add_proof(lines, orders, tonight)
+end
+
+--- The report of one night.
+---@param flow tallyman.Flow
+---@param settings tallyman.Settings
+---@param date string YYYY-MM-DD
+---@return string
+function report.text(flow, settings, date)
+  local lines = { ("night of %s, flow %s"):format(date, flow.flow) }
+  if clock.is_set() then
+    lines[#lines + 1] = ("  THE CLOCK IS SET by TALLYMAN_NOW: now %s UTC")
+      :format(time.text(clock.now()))
+  end
+  local history <close> = store.open(settings.state)
+  for _, name in ipairs(flow.jobs) do add_job(lines, name, history:last(name, date), settings.timezone) end
+  local ok, wrong = failure.catch(function()
+    local orders <close> = oms.open(settings)
+    add_cycle(lines, orders, date)
+  end)
+  if not ok then lines[#lines + 1] = "cycle: unknown: " .. tostring(wrong) end
+  return table.concat(lines, "\n")
+end
+
+return report

@@ -1,0 +1,211 @@
+--- The reset: one filtered file decides the covered pairs' totals, in one transaction that also
+--- records the cycle, its coverage and its deductions.
+local clock = require "tallyman.clock"
+local coverage = require "tallyman.coverage"
+local cycle = require "tallyman.cycle"
+local failure = require "tallyman.failure"
+local guards = require "tallyman.guards"
+local native_csv = require "native.csv"
+local native_file = require "native.file"
+local csv_text = require "tallyman.csv_text"
+local rows = require "tallyman.rows"
+local settle = require "tallyman.settle"
+local staging = require "tallyman.staging"
+local time = require "tallyman.time"
+
+local reset = {}
+
+local FUTURE = 600 -- seconds that a snapshot may lie ahead of our clock
+local SHOWN = 20 -- items of a list that history and report show
+
+local COLUMNS = { "facilityId", "externalFacilityId", "locationSeqId", "idType", "idValue",
+  "availableQty" }
+
+local function plan_of(settings)
+  local ignored = {}
+  for _, facility in ipairs(settings.ignore_facilities) do ignored[facility] = true end
+  return { quantity = "availableQty", columns = COLUMNS, ignored = ignored,
+    required = { idType = true, idValue = true, availableQty = true } }
+end
+
+--- Refuses what the rules of identity refuse; gives the cycle that this file is, if it is applied.
+local function check_identity(oms, filtered, sha256)
+  local applied = cycle.same(oms.db, filtered.snapshot, sha256)
+  if applied then return applied end
+  local newest = oms:newest_cycle()
+  local snapshot = time.text(filtered.snapshot)
+  if newest and newest.snapshot == filtered.snapshot then
+    failure.raise(failure.refused, "%s: cycle %d has this snapshot (%s UTC) with other bytes: "
+      .. "refused", filtered.path, newest.cycle_id, snapshot)
+  end
+  if newest and newest.snapshot > filtered.snapshot then
+    failure.raise(failure.refused, "%s: snapshot %s UTC is older than the newest cycle's (%d, %s "
+      .. "UTC): refused", filtered.path, snapshot, newest.cycle_id, time.text(newest.snapshot))
+  end
+  if filtered.snapshot > clock.now() + FUTURE then
+    failure.raise(failure.refused, "%s: snapshot %s UTC is in the future: refused", filtered.path,
+      snapshot)
+  end
+end
+
+--- Products named in the filter's rejects aren't covered: reads their records by the filtered
+--- file's header.
+local function lose_rejected(oms, exchange, snapshot, reader)
+  local path = oms.settings.filter_rejects:name(snapshot)
+  if not exchange:exists(path) then return end
+  local source <close> = exchange:read(path)
+  local rejects = rows.open(source, { record = "record" }, { record = true }, path)
+  local header = csv_text.line(reader.header, reader.delimiter)
+  for reject in rejects:each() do
+    local record <close> = failure.check(native_file.text(header .. reject.record .. "\n"))
+    local fields = failure.check(native_csv.reader(record, { delimiter = reader.delimiter })):next()
+    if fields then
+      staging.lose(oms, fields[reader.indexes.idType], fields[reader.indexes.idValue])
+    end
+  end
+end
+
+--- Writes the rejects file from a second look at the filtered file; none is written when there are
+--- none, and one that an earlier attempt left goes.
+local function write_rejects(oms, exchange, filtered, plan, faults)
+  local source <close> = exchange:read(filtered)
+  local target <close> = exchange:write(oms.settings.import_rejects:name(filtered.snapshot),
+    { replace = true, when_any = true })
+  local reader = staging.open(oms, source, plan, filtered.path)
+  local first = true
+  for row in reader:each() do
+    local fault = faults[row.line]
+    if fault then
+      local column = row.fault_column or reader:column(fault.field)
+      failure.check(reader.reader:reject(target.sink, first, column, fault.fault))
+      first = false
+    end
+  end
+  target:commit()
+end
+
+--- Shortens a list to what the report shows.
+local function shorten(list)
+  if #list <= SHOWN then return list end
+  local short = table.move(list, 1, SHOWN, 1, {})
+  short[SHOWN + 1] = ("and %d more"):format(#list - SHOWN)
+  return short
+end
+
+--- Books the deltas under a physical inventory of this reset.
+local function book_deltas(oms, filtered)
+  local comment = ("Reset to %s (counts of %s UTC)"):format(filtered.name,
+    time.text(filtered.snapshot)):sub(1, 255)
+  local reset_id = oms:new_physical_inventory(comment)
+  oms:ensure_reason("VAR_EXT_RESET", "Reset to the counts of an external system")
+  oms:begin_booking()
+  oms.db:run([[INSERT INTO tallyman_booking (number, inventory_item_id, units, reason,
+      physical_inventory_id, comments)
+    SELECT line, item_id, delta, 'VAR_EXT_RESET', :reset_id, :comment
+    FROM tallyman_pair WHERE delta <> 0]], { reset_id = reset_id, comment = comment })
+  oms:book()
+  return reset_id
+end
+
+--- Settles the cycle before this one from its deductions, if nobody has.
+local function settle_newest(night, oms)
+  local newest = oms:newest_cycle()
+  if not newest or newest.settled_at then return end
+  local settled = settle.book(oms, newest, { by = "next reset" })
+  night:warn("cycle %d was not settled; settled first, from its deductions (%d pairs)",
+    newest.cycle_id, settled.booked)
+end
+
+--- Computes everything that the reset would do; nothing is written but new items at zero.
+local function compute(oms, filtered, counts)
+  staging.resolve(oms, false)
+  local figures = { rows = counts.rows, ignored = counts.ignored, file = filtered.path,
+    snapshot = time.text(filtered.snapshot) }
+  figures.duplicates = coverage.pair_up(oms)
+  figures.created = coverage.look_up(oms)
+  local params = coverage.deduct(oms, filtered.snapshot, oms.settings.reset.method)
+  figures.covered = oms.db:value "SELECT COUNT(*) FROM tallyman_pair"
+  figures.changed = oms.db:value "SELECT COUNT(*) FROM tallyman_pair WHERE delta <> 0"
+  figures.deducted = oms.db:value "SELECT COUNT(*) FROM tallyman_pair WHERE deduction <> 0"
+  local stale = clock.now() - oms.settings.oms.stale_days * 86400
+  for name, list in pairs(coverage.doubts(oms, params, stale)) do figures[name] = shorten(list) end
+  return figures
+end
+
+--- Writes the reset: items, coverage, bookings, cycle.
+local function write(night, oms, filtered, sha256)
+  local number = cycle.next_number(oms.db)
+  oms:insert_items "tallyman_pair"
+  coverage.keep(oms, number)
+  cycle.insert(oms.db, { cycle_id = number, snapshot = filtered.snapshot, sha256 = sha256,
+    file_name = filtered.name, business_date = night.date, method = oms.settings.reset.method,
+    reset_at = clock.now(), reset_id = book_deltas(oms, filtered) })
+  return number
+end
+
+--- The reset's transaction.
+local function in_transaction(night, oms, exchange, filtered)
+  local plan = plan_of(oms.settings)
+  local source <close> = exchange:read(filtered, { digest = true })
+  local reader = staging.open(oms, source, plan, filtered.path)
+  local counts = staging.load(oms, reader, plan)
+  local sha256 = source:sha256()
+  local applied = check_identity(oms, filtered, sha256)
+  if applied then
+    return { already = ("nothing to do: %s is applied as cycle %d"):format(filtered.name,
+      applied.cycle_id), cycle = applied.cycle_id }
+  end
+  lose_rejected(oms, exchange, filtered.snapshot, reader)
+  settle_newest(night, oms)
+  local figures = compute(oms, filtered, counts)
+  local faults
+  faults, figures.rejected = staging.faults(oms)
+  guards.ask(oms.settings, figures)
+  figures.cycle = write(night, oms, filtered, sha256)
+  write_rejects(oms, exchange, filtered, plan, faults)
+  return figures
+end
+
+--- Says what somebody should look at.
+local function warn(night, figures)
+  local function about(count, text) if count > 0 then night:warn(text, count) end end
+  about(figures.rejected, "%d rows were rejected; see the rejects file")
+  about(figures.duplicates, "%d rows said the same again and count once")
+  about(#figures.stale, "%d unacknowledged shipments are stale, and deducted all the same")
+  about(#figures.uncertain, "%d movements lie within the delay after the snapshot")
+  about(#figures.timeless, "%d rows of the OMS have no time and count as long ago")
+end
+
+--- Applies a filtered file once. Raises (3) what identity or a guard refuses; then the OMS is as it
+--- was.
+---@param night tallyman.Night
+---@param oms tallyman.Oms
+---@param exchange tallyman.Exchange
+---@param filtered tallyman.Entry with its snapshot
+---@return table figures
+function reset.apply(night, oms, exchange, filtered)
+  local figures = oms.db:transaction(function()
+    return in_transaction(night, oms, exchange, filtered)
+  end)
+  if not figures.already then warn(night, figures) end
+  return figures
+end
+
+--- Moves the files of applied resets to the archive: inbound (older ones as superseded), filtered and
+--- rejects; prunes archives and history. Doing it again does nothing.
+---@param night tallyman.Night
+---@param exchange tallyman.Exchange
+---@param snapshot integer of the newest applied reset
+function reset.archive(night, exchange, snapshot)
+  local settings = night.settings
+  for _, pattern in ipairs { settings.inbound, settings.filtered, settings.filter_rejects,
+    settings.import_rejects } do
+    for _, entry in ipairs(exchange:find(pattern, true)) do
+      if entry.snapshot <= snapshot then exchange:archive(settings, entry, night.date) end
+    end
+  end
+  exchange:prune(settings, night:keep_from())
+  night.store:prune(night:keep_from())
+end
+
+return reset

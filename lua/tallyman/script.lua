@@ -1,0 +1,72 @@
+--- Scripts as data: loading a job or flow from its file, and checking its shape.
+local failure = require "tallyman.failure"
+local flow = require "tallyman.flow"
+local job = require "tallyman.job"
+local validate = require "tallyman.validate"
+
+local script = {}
+
+--- The folder that a script stands in.
+---@param path string
+---@return string
+function script.folder(path) return path:match "^(.*)/[^/]*$" or "." end
+
+--- Whether a table that a script returned is meant as a flow.
+---@param value table
+---@return boolean
+function script.is_flow(value) return value.flow ~= nil or value.jobs ~= nil end
+
+--- The problems of a table that a script returned.
+---@param value table
+---@param path string the script
+---@return string[]
+function script.problems(value, path)
+  local shape = script.is_flow(value) and flow.shape or job.shape
+  return validate.problems(value, shape, validate.place(path))
+end
+
+--- Raises all problems of a table that a script returned, as one failure (78).
+---@param value table
+---@param path string
+function script.check(value, path)
+  local problems = script.problems(value, path)
+  if #problems > 0 then failure.raise(failure.configuration, "%s", table.concat(problems, "\n")) end
+end
+
+--- Loads the job that stands in a file.
+---@param path string
+---@return tallyman.Job
+function script.load_job(path)
+  local chunk, message = loadfile(path)
+  if not chunk then failure.raise(failure.configuration, "%s", message) end
+  local value = chunk()
+  if type(value) ~= "table" then
+    failure.raise(failure.configuration, "%s: returns no job table", path)
+  end
+  script.check(value, path)
+  return value
+end
+
+--- The settings.lua beside the script (the script's folder is on the search path).
+---@return tallyman.Settings
+function script.settings()
+  if not package.searchpath("settings", package.path) then
+    failure.raise(failure.configuration, "there is no settings.lua beside the script")
+  end
+  return require "settings"
+end
+
+--- What jobs beside this one run in: the settings, and a way to make a list that is missing.
+---@param path string a script of the same folder
+---@return table context
+function script.context(path)
+  local context = { settings = script.settings() }
+  function context.make_keys(name)
+    local other = script.load_job(("%s/%s.lua"):format(script.folder(path), name))
+    local outcome = job.run(other, context)
+    if outcome.code ~= 0 then failure.raise(outcome.code, "%s: %s", name, outcome.message) end
+  end
+  return context
+end
+
+return script

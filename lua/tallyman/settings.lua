@@ -1,0 +1,161 @@
+--- Settings: `return require "tallyman.settings" { ... }` is what a settings.lua consists of. Checks
+--- every field, fills in defaults, lets the environment override, and makes names into objects.
+local failure = require "tallyman.failure"
+local names = require "tallyman.names"
+local validate = require "tallyman.validate"
+
+local text, optional_text = { type = "string" }, { type = "string|nil" }
+local duration = { type = "string|number", check = validate.duration }
+local texts = { type = "table", each = { type = "string" } }
+local folder_and_stamp = { type = "string", check = function(value)
+  if not value:match "^[^/].*/[^/]*STAMP[^/]*$" then
+    return ("'%s' must be FOLDER/NAME with STAMP in the name"):format(value)
+  end
+end }
+
+--- A shape's check: one of these words.
+local function one_of(...)
+  local words = { ... }
+  return function(value)
+    for _, word in ipairs(words) do if value == word then return nil end end
+    if type(value) == "string" then
+      return ("'%s' is none of %s"):format(value, table.concat(words, ", "))
+    end
+  end
+end
+
+local COLUMNS = { "facilityId", "locationSeqId", "idType", "idValue", "availableQty",
+  "externalFacilityId", "availableDelta", "varianceReasonId", "comments" }
+
+local column_shapes = {}
+for _, column in ipairs(COLUMNS) do column_shapes[column] = optional_text end
+
+---@type tallyman.Shape
+local SHAPE = { type = "table", fields = {
+  timezone = optional_text,
+  exchange = text,
+  state = text,
+  keep_days = { type = "number" },
+  max_record = { type = "number" },
+  columns = { type = "table", fields = column_shapes },
+  id_types = texts,
+  ignore_facilities = texts,
+  filtered = folder_and_stamp,
+  rejects = folder_and_stamp,
+  archive = text,
+  inbound = { type = "table", fields = {
+    folder = text, name = text, settled = duration, markers = texts,
+  } },
+  oms = { type = "table", fields = {
+    database = text, timezone = text, shipped = texts, stale_days = { type = "number" },
+    shipments_since = optional_text,
+  } },
+  pos = { type = "table", fields = { ack_delay = duration, sale_delay = duration } },
+  reset = { type = "table", fields = {
+    method = { type = "string", check = one_of("exact_qoh", "exact_atp") },
+    contradiction = { type = "string|function", check = one_of("reject", "last", "sum") },
+    movement = { type = "function" },
+  } },
+  variance = { type = "table", fields = { name = folder_and_stamp, reason = text,
+    deadline = duration } },
+  guards = { type = "table", each = { type = "function" } },
+} }
+
+local DEFAULTS = {
+  exchange = "file:///var/lib/tallyman/exchange",
+  state = "/var/lib/tallyman/state",
+  keep_days = 30,
+  max_record = 1048576,
+  columns = {},
+  id_types = { "SKU", "UPCA", "SHOPIFY_PROD_ID" },
+  ignore_facilities = {},
+  filtered = "filtered/ResetInventoryActive_STAMP.csv",
+  rejects = "filtered/Rejects_STAMP_STEP.csv",
+  archive = "archive",
+  inbound = { folder = "inbound", name = "ResetInventory*.csv[.gz]", settled = 60,
+    markers = { ".done", ".ok" } },
+  oms = { database = "sqlite:/var/lib/tallyman/oms.db", timezone = "UTC", stale_days = 45,
+    shipped = { "SHIPMENT_SHIPPED", "SHIPMENT_DELIVERED" } },
+  pos = { ack_delay = 0, sale_delay = 0 },
+  reset = { method = "exact_qoh", contradiction = "reject",
+    movement = function(_) return true end },
+  variance = { name = "variance/InventoryVariance_STAMP.csv", reason = "UNACK_SHIPMENT",
+    deadline = "3h" },
+  guards = {},
+}
+
+--- Which environment variable overrides which field.
+local ENVIRONMENT = {
+  TALLYMAN_EXCHANGE = { "exchange" },
+  TALLYMAN_STATE = { "state" },
+  TALLYMAN_TIMEZONE = { "timezone" },
+  TALLYMAN_OMS = { "oms", "database" },
+  TALLYMAN_RESET_METHOD = { "reset", "method" },
+}
+
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local result = {}
+  for key, item in pairs(value) do result[key] = copy(item) end
+  return result
+end
+
+--- Lists replace the default's, tables with known names are filled in from it.
+local function merge(given, defaults, shape)
+  local result = copy(given)
+  for key, default in pairs(defaults) do
+    local field = shape.fields and shape.fields[key]
+    if result[key] == nil then
+      result[key] = copy(default)
+    elseif type(result[key]) == "table" and field and field.fields then
+      result[key] = merge(result[key], default, field)
+    end
+  end
+  return result
+end
+
+local function override(settings, getenv)
+  for variable, path in pairs(ENVIRONMENT) do
+    local value = getenv(variable)
+    local holder = #path == 2 and settings[path[1]] or settings
+    if value and value ~= "" and type(holder) == "table" then holder[path[#path]] = value end
+  end
+end
+
+--- Makes texts into what the library works with.
+local function finish(settings)
+  local inbound = settings.inbound
+  settings.inbound = names.inbound { folder = inbound.folder, glob = inbound.name,
+    settled = validate.seconds(inbound.settled), markers = inbound.markers,
+    zone = settings.timezone }
+  settings.filtered = names.stamped(settings.filtered)
+  settings.filter_rejects = names.stamped((settings.rejects:gsub("STEP", "filter")))
+  settings.import_rejects = names.stamped((settings.rejects:gsub("STEP", "import")))
+  settings.variance.name = names.stamped(settings.variance.name)
+  settings.variance.deadline = validate.seconds(settings.variance.deadline)
+  settings.pos.ack_delay = validate.seconds(settings.pos.ack_delay)
+  settings.pos.sale_delay = validate.seconds(settings.pos.sale_delay)
+  for _, column in ipairs(COLUMNS) do
+    settings.columns[column] = settings.columns[column] or column
+  end
+  return settings
+end
+
+---@class tallyman.Settings see README.md for the table of fields
+
+--- Makes settings from what a settings.lua gives.
+---@param given table
+---@param getenv? fun(name: string): string? for tests; os.getenv by default
+---@return tallyman.Settings
+local function new(given, getenv)
+  local file = debug.getinfo(3, "S").source:match "^@(.*)$" or "settings"
+  local settings = merge(type(given) == "table" and given or {}, DEFAULTS, SHAPE)
+  override(settings, getenv or os.getenv)
+  local problems = validate.problems(settings, SHAPE, validate.place(file))
+  if type(given) ~= "table" then table.insert(problems, file .. ": settings must be a table") end
+  if #problems > 0 then failure.raise(failure.configuration, table.concat(problems, "\n")) end
+  return finish(settings)
+end
+
+return setmetatable({ shape = SHAPE, defaults = DEFAULTS, environment = ENVIRONMENT },
+  { __call = function(_, ...) return new(...) end })

@@ -1,0 +1,204 @@
+--- Staging: the rows of a filtered file or a variance file in a temporary table, each resolved to a
+--- facility and a product or marked with its fault. Faulty rows stay, since a pair that lost a row
+--- isn't covered.
+local clock = require "tallyman.clock"
+local failure = require "tallyman.failure"
+local quantity = require "tallyman.quantity"
+local rows = require "tallyman.rows"
+
+local staging = {}
+
+local TABLES = [[
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_row (
+    line integer NOT NULL PRIMARY KEY,
+    facility_given varchar(255),
+    external_given varchar(255),
+    location varchar(255) NOT NULL,
+    id_type varchar(255),
+    id_value varchar(255),
+    units bigint,
+    reason varchar(255),
+    comments text,
+    fault varchar(255),
+    fault_field varchar(60),
+    facility_id varchar(20),
+    product_id varchar(20),
+    facilities integer NOT NULL,
+    products integer NOT NULL,
+    dropped integer NOT NULL
+  );
+  CREATE INDEX IF NOT EXISTS tallyman_row_pair ON tallyman_row (product_id, facility_id);
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_lost (id_type varchar(255), id_value varchar(255));
+  DELETE FROM tallyman_row;
+  DELETE FROM tallyman_lost;
+]]
+
+local INSERT = [[
+  INSERT INTO tallyman_row (line, facility_given, external_given, location, id_type, id_value,
+    units, reason, comments, fault, fault_field, facilities, products, dropped)
+  VALUES (:line, :facility, :external, :location, :id_type, :id_value, :units, :reason, :comments,
+    :fault, :fault_field, 0, 0, 0)]]
+
+--- The identifiers that are valid now, for the row r.
+local MATCHES = [[
+  g.id_value = %s AND UPPER(g.good_identification_type_id) = UPPER(%s)
+  AND (g.from_date IS NULL OR {stamp g.from_date} <= :now)
+  AND (g.thru_date IS NULL OR {stamp g.thru_date} > :now)]]
+
+---@class tallyman.StagingPlan what kind of file it is
+---@field quantity string our name of the quantity's column
+---@field required table<string, boolean> columns that the header must have
+---@field columns string[] our names of all columns that count
+---@field ignored table<string, boolean> facilities whose rows are left out
+
+--- What is wrong with a row by itself: a text and the field; nil when nothing is.
+local function own_fault(row, plan, units)
+  if row.fault then return row.fault, "" end
+  if row.facilityId == "" and (row.externalFacilityId or "") == "" then
+    return row.externalFacilityId and "facilityId and externalFacilityId are both empty"
+      or "facilityId is empty", "facilityId"
+  end
+  if row.idType == "" then return "idType is empty", "idType" end
+  if row.idValue == "" then return "idValue is empty", "idValue" end
+  if units then return nil end
+  local given = row[plan.quantity]
+  if given:match "^[ \t]*$" then return plan.quantity .. " is empty", plan.quantity end
+  return plan.quantity .. " is no number", plan.quantity
+end
+
+--- Text that any database takes; with bytes that are no UTF-8 it must match no identifier.
+local function clean(text)
+  if not text or utf8.len(text) then return text or "" end
+  return (text:gsub("[\128-\255]", "\u{FFFD}"))
+end
+
+--- Puts one row into the table; notes the product of a record whose structure is broken.
+local function insert(oms, row, plan, comma)
+  local null = oms.db.null
+  local given = row[plan.quantity]
+  local units = given and quantity.parse(given, comma)
+  local fault, field = own_fault(row, plan, units)
+  oms.db:run(INSERT, { line = row.line, facility = clean(row.facilityId),
+    external = clean(row.externalFacilityId), location = clean(row.locationSeqId),
+    id_type = clean(row.idType), id_value = clean(row.idValue), units = units or null,
+    reason = clean(row.varianceReasonId), comments = clean(row.comments), fault = fault or null,
+    fault_field = field or null })
+  if row.fault then staging.lose(oms, row.idType, row.idValue) end
+end
+
+--- Marks the products of an identifier as not covered.
+---@param oms tallyman.Oms
+---@param id_type? string
+---@param id_value? string
+function staging.lose(oms, id_type, id_value)
+  if not id_type or not id_value then return end
+  oms.db:run("INSERT INTO tallyman_lost (id_type, id_value) VALUES (:type, :value)",
+    { type = clean(id_type), value = clean(id_value) })
+end
+
+--- Whether the row's facility is one that the settings leave out.
+local function is_ignored(row, plan)
+  local facility = row.facilityId or ""
+  if facility == "" then facility = row.externalFacilityId or "" end
+  return plan.ignored[facility] == true
+end
+
+--- Opens the rows of a file by the plan's columns.
+---@param oms tallyman.Oms
+---@param source native.Source
+---@param plan tallyman.StagingPlan
+---@param name string
+---@return tallyman.Rows
+function staging.open(oms, source, plan, name)
+  local columns = {}
+  for _, column in ipairs(plan.columns) do columns[column] = oms.settings.columns[column] end
+  local reader = rows.open(source, columns, plan.required, name)
+  if not reader.indexes.facilityId and not reader.indexes.externalFacilityId then
+    failure.raise(failure.bad_data, "%s:1:1: header has neither facilityId nor externalFacilityId",
+      name)
+  end
+  return reader
+end
+
+--- Fills the table from a file. Call inside the transaction that uses it.
+---@param oms tallyman.Oms
+---@param reader tallyman.Rows
+---@param plan tallyman.StagingPlan
+---@return table counts rows, ignored
+function staging.load(oms, reader, plan)
+  oms.db:script(TABLES)
+  local counts = { rows = 0, ignored = 0 }
+  for row in reader:each() do
+    counts.rows = counts.rows + 1
+    if not row.facilityId and not row.fault then row.facilityId = "" end
+    if not row.fault and is_ignored(row, plan) then
+      counts.ignored = counts.ignored + 1
+    else
+      insert(oms, row, plan, reader.comma)
+    end
+  end
+  return counts
+end
+
+local function mark(oms, fault, field, condition)
+  oms.db:run(("UPDATE tallyman_row SET fault = :fault, fault_field = %s WHERE fault IS NULL AND %s")
+    :format(field, condition), { fault = fault })
+end
+
+local function resolve_facilities(db)
+  db:run [[UPDATE tallyman_row SET facilities = 1, facility_id = facility_given
+    WHERE facility_given <> ''
+      AND EXISTS (SELECT 1 FROM facility f WHERE f.facility_id = facility_given)]]
+  db:run [[UPDATE tallyman_row SET
+      facilities = (SELECT COUNT(*) FROM facility f WHERE f.external_id = external_given),
+      facility_id = (SELECT MIN(f.facility_id) FROM facility f WHERE f.external_id = external_given)
+    WHERE facility_given = '' AND external_given <> '']]
+  db:run "UPDATE tallyman_row SET facility_id = NULL WHERE facilities > 1"
+end
+
+local function resolve_products(db, now)
+  local matches = MATCHES:format("tallyman_row.id_value", "tallyman_row.id_type")
+  db:run([[UPDATE tallyman_row SET
+      products = (SELECT COUNT(DISTINCT g.product_id) FROM good_identification g WHERE ]] .. matches
+    .. [[),
+      product_id = (SELECT MIN(g.product_id) FROM good_identification g WHERE ]] .. matches .. [[)
+    WHERE id_value <> '']], { now = now })
+  db:run "UPDATE tallyman_row SET product_id = NULL WHERE products > 1"
+end
+
+--- Resolves facilities and products, and marks rows that can't be.
+---@param oms tallyman.Oms
+---@param product_ids boolean whether PRODUCT_ID is an identifier type
+function staging.resolve(oms, product_ids)
+  local now = oms:stamp(clock.now())
+  resolve_facilities(oms.db)
+  resolve_products(oms.db, now)
+  if product_ids then
+    oms.db:run [[UPDATE tallyman_row SET products = 1, product_id = id_value
+      WHERE product_id IS NULL AND UPPER(id_type) = 'PRODUCT_ID'
+        AND EXISTS (SELECT 1 FROM product p WHERE p.product_id = id_value)]]
+  end
+  local field = "CASE WHEN facility_given = '' THEN 'externalFacilityId' ELSE 'facilityId' END"
+  mark(oms, "facility is unknown", field, "facilities = 0")
+  mark(oms, "externalFacilityId belongs to more than one facility", field, "facilities > 1")
+  mark(oms, "product is unknown: no identifier valid now", "'idValue'", "products = 0")
+  mark(oms, "identifier belongs to more than one product", "'idValue'", "products > 1")
+  oms.db:run([[UPDATE tallyman_row SET fault = :fault, fault_field = 'idValue'
+    WHERE fault IS NULL AND product_id IN (SELECT g.product_id FROM good_identification g
+      JOIN tallyman_lost l ON ]] .. MATCHES:format("l.id_value", "l.id_type") .. ")",
+    { now = now, fault = "another record of this product is broken" })
+end
+
+--- The faulty rows by line.
+---@param oms tallyman.Oms
+---@return table<integer, { fault: string, field: string }>, integer count
+function staging.faults(oms)
+  local faults, count = {}, 0
+  for row in oms:rows "SELECT line, fault, fault_field FROM tallyman_row WHERE fault IS NOT NULL" do
+    faults[row.line] = { fault = row.fault, field = row.fault_field }
+    count = count + 1
+  end
+  return faults, count
+end
+
+return staging

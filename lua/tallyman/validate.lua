@@ -1,0 +1,148 @@
+--- Checks tables that people write (settings, jobs, flows) against a shape, and says every problem
+--- with its file and line.
+local suggest = require "tallyman.suggest"
+
+---@class tallyman.Shape
+---@field type string Lua types that are allowed, as "string|nil"
+---@field fields? table<string, tallyman.Shape> for tables with known names
+---@field each? tallyman.Shape for lists and for tables with free names
+---@field free? boolean a table with free names, not a list
+---@field check? fun(value: any): string? says what is wrong with a value of the right type
+
+local validate = {}
+
+--- Seconds of a duration: a number, or text such as "90s", "3h", "1h30m".
+---@param value any
+---@return number? seconds nil when it is no duration
+function validate.seconds(value)
+  if type(value) == "number" then return value >= 0 and value or nil end
+  if type(value) ~= "string" or value == "" then return nil end
+  local units, total = { d = 86400, h = 3600, m = 60, s = 1 }, 0
+  local rest = value:gsub("(%d+)([dhms])", function(number, unit)
+    total = total + tonumber(number) * units[unit]
+    return ""
+  end)
+  return rest == "" and total or nil
+end
+
+--- A shape's check for durations.
+---@param value any
+---@return string?
+function validate.duration(value)
+  if not validate.seconds(value) then
+    return ("'%s' is no duration; write 90 (seconds), '15m' or '1h30m'"):format(tostring(value))
+  end
+end
+
+--- A shape's check for local times of day.
+---@param value string
+---@return string?
+function validate.time_of_day(value)
+  local hour, minute = value:match "^(%d%d):(%d%d)$"
+  if not hour or tonumber(hour) > 23 or tonumber(minute) > 59 then
+    return ("'%s' is no time of day; write it as '01:30'"):format(value)
+  end
+end
+
+--- The line of a Lua source on which the innermost name of a path is set; nil when not found.
+---@param path string[] names from the outermost in
+---@param source? string the file's text
+---@return integer?
+local function line_of(path, source)
+  local at = 1
+  for _, name in ipairs(path) do
+    if type(name) == "string" then
+      local escaped = name:gsub("%p", "%%%0")
+      at = source and at and source:find("%f[%w_]" .. escaped .. "%f[^%w_]%s*=", at)
+    end
+  end
+  if not at or #path == 0 then return nil end
+  return select(2, source:sub(1, at):gsub("\n", "\n")) + 1
+end
+
+---@class tallyman.Place
+---@field file string what messages call the file
+---@field source? string its text
+
+---@param problems string[]
+---@param place tallyman.Place
+---@param path string[]
+---@param text string
+local function add(problems, place, path, text)
+  local line = line_of(path, place.source)
+  problems[#problems + 1] = ("%s:%s %s"):format(place.file, line and line .. ":" or "", text)
+end
+
+local check_value
+
+local function names_of(fields)
+  local names = {}
+  for name in pairs(fields) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function extended(path, name)
+  local longer = table.move(path, 1, #path, 1, {})
+  longer[#longer + 1] = name
+  return longer
+end
+
+local function check_fields(value, shape, path, place, problems)
+  for name in pairs(value) do
+    if not shape.fields[name] then
+      local hint = suggest(tostring(name), names_of(shape.fields))
+      add(problems, place, extended(path, name), ("unknown field '%s'%s"):format(name, hint))
+    end
+  end
+  for _, name in ipairs(names_of(shape.fields)) do
+    check_value(value[name], shape.fields[name], extended(path, name), place, problems)
+  end
+end
+
+local function check_each(value, shape, path, place, problems)
+  for key, item in pairs(value) do
+    if not shape.free and math.type(key) ~= "integer" then
+      add(problems, place, extended(path, key), ("'%s' must be a list, without names")
+        :format(table.concat(path, ".")))
+    end
+    check_value(item, shape.each, extended(path, key), place, problems)
+  end
+end
+
+function check_value(value, shape, path, place, problems)
+  local name = table.concat(path, ".")
+  if not ("|" .. shape.type .. "|"):find("|" .. type(value) .. "|", 1, true) then
+    local what = value == nil and "is missing" or "is a " .. type(value)
+    add(problems, place, path, ("field '%s' %s; it must be a %s"):format(name, what,
+      (shape.type:gsub("|nil$", ""):gsub("|", " or "))))
+    return
+  end
+  if value == nil then return end
+  local wrong = shape.check and shape.check(value)
+  if wrong then add(problems, place, path, ("field '%s': %s"):format(name, wrong)) end
+  if type(value) ~= "table" then return end
+  if shape.fields then check_fields(value, shape, path, place, problems) end
+  if shape.each then check_each(value, shape, path, place, problems) end
+end
+
+--- Checks a value; gives the list of problems, each "file:line: text".
+---@param value any
+---@param shape tallyman.Shape
+---@param place tallyman.Place
+---@return string[]
+function validate.problems(value, shape, place)
+  local problems = {}
+  check_value(value, shape, {}, place, problems)
+  return problems
+end
+
+--- The place of a Lua chunk, for messages.
+---@param file string its path
+---@return tallyman.Place
+function validate.place(file)
+  local handle <close> = io.open(file, "rb")
+  return { file = file, source = handle and handle:read "a" }
+end
+
+return validate

@@ -1,0 +1,30 @@
+-- Keep the inventory rows whose product is sold online.
+local settings = require "settings"
+
+---@type tallyman.Job
+return {
+  name = "filter_inventory",
+  at = "01:30",                        -- local time, once a night
+  after = { "active_products" },       -- tonight's run must have succeeded
+  latest = "04:00",                    -- not done by then: failed, and somebody is told
+
+  run = function(night)
+    local active = night:keys "active_products"
+    local exchange <close> = night:exchange()
+    local inbound = exchange:newest(settings.inbound) -- complete files only
+    if not inbound then return night:no_input(settings.inbound) end
+    if inbound.note then night:warn("%s", inbound.note) end
+
+    local source <close> = exchange:read(inbound)
+    local target <close> = exchange:write(settings.filtered:name(inbound.snapshot))
+    local rejects <close> = exchange:write(settings.filter_rejects:name(inbound.snapshot),
+      { replace = true, when_any = true })
+    local count = night:filter(source, target,
+      { key = { "idType", "idValue" }, keep = active, rejects = rejects })
+    rejects:commit()                   -- first: the import must never see one without the other
+    target:commit()                    -- a .part until here; any error above leaves no trace
+
+    count.file, count.size = inbound.path, inbound.size
+    return count
+  end,
+}

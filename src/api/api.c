@@ -1,0 +1,77 @@
+/* The natives' table and the idioms that every border file uses. */
+#include "api.h"
+
+#include <string.h>
+
+const luaL_Reg api_natives[] = {
+    {"native.clock", luaopen_native_clock},
+    {"native.csv", luaopen_native_csv},
+    {"native.file", luaopen_native_file},
+    {"native.sqlite", luaopen_native_sqlite},
+    {NULL, NULL},
+};
+
+int api_fail(lua_State *L, const struct failure *failure) {
+  luaL_pushfail(L);
+  lua_pushstring(L, failure->text);
+  lua_pushinteger(L, failure->code);
+  return 3;
+}
+
+void api_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction close) {
+  luaL_newmetatable(L, name);
+  lua_pushcfunction(L, close);
+  lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, close);
+  lua_setfield(L, -2, "__close");
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushcfunction(L, close);
+  lua_setfield(L, -2, "close");
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
+void **api_new_handle(lua_State *L, const char *name) {
+  void **handle = lua_newuserdatauv(L, sizeof *handle, 1);
+  *handle = NULL;
+  luaL_setmetatable(L, name);
+  return handle;
+}
+
+void *api_handle(lua_State *L, int index, const char *name) {
+  void **handle = luaL_checkudata(L, index, name);
+  luaL_argcheck(L, *handle != NULL, index, "is closed");
+  return *handle;
+}
+
+lua_Integer api_integer_option(lua_State *L, int index, const char *name, lua_Integer otherwise) {
+  if (lua_isnoneornil(L, index)) return otherwise;
+  lua_Integer value = otherwise;
+  if (lua_getfield(L, index, name) != LUA_TNIL) {
+    int is_integer;
+    value = lua_tointegerx(L, -1, &is_integer);
+    if (!is_integer) luaL_error(L, "option '%s' must be an integer", name);
+  }
+  lua_pop(L, 1);
+  return value;
+}
+
+bool api_boolean_option(lua_State *L, int index, const char *name) {
+  if (lua_isnoneornil(L, index)) return false;
+  lua_getfield(L, index, name);
+  bool value = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+void api_check_options(lua_State *L, int index, const char *const names[]) {
+  if (lua_isnoneornil(L, index)) return;
+  luaL_checktype(L, index, LUA_TTABLE);
+  for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+    size_t i = 0;
+    while (names[i] != NULL && strcmp(names[i], key) != 0) i++;
+    if (names[i] == NULL) luaL_error(L, "unknown option '%s'", key);
+  }
+}

@@ -1,0 +1,43 @@
+/* What the border files share: the table of native modules, how failures reach Lua, and handles.
+ * A handle is a userdata that holds one pointer: NULL while it isn't open ("born closed") and after
+ * it was closed, so that __gc, __close and close are the same function and may run twice. */
+#ifndef TALLYMAN_API_H
+#define TALLYMAN_API_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "../failure.h"
+#include "../stream.h"
+
+/* The native modules: { "native.csv", luaopen_native_csv }, ..., { NULL, NULL }. */
+extern const luaL_Reg api_natives[];
+
+/* Pushes nil, the failure's text and its code; returns 3. */
+int api_fail(lua_State *L, const struct failure *failure);
+
+/* Makes a metatable whose __index is `methods` and whose __gc, __close and "close" are `close`. */
+void api_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction close);
+
+/* Pushes a closed handle of that class; the caller fills in what it returns. */
+void **api_new_handle(lua_State *L, const char *name);
+
+/* The open handle at `index`; raises an argument error when it is of another class or closed. */
+void *api_handle(lua_State *L, int index, const char *name);
+
+/* Field of the options table at `index` (nil or none: absent). Raise on a wrong type. */
+lua_Integer api_integer_option(lua_State *L, int index, const char *name, lua_Integer otherwise);
+bool api_boolean_option(lua_State *L, int index, const char *name);
+
+/* Raises when the options table at `index` has a field that isn't in the NULL-ended list. */
+void api_check_options(lua_State *L, int index, const char *const names[]);
+
+#define API_SOURCE "native.source"
+#define API_SINK "native.sink"
+
+int luaopen_native_clock(lua_State *L);
+int luaopen_native_csv(lua_State *L);
+int luaopen_native_file(lua_State *L);
+int luaopen_native_sqlite(lua_State *L);
+
+#endif

@@ -1,0 +1,169 @@
+/* A source that inflates what another source gives, when that is gzip, and passes it on when not.
+ * RFC 1952: a file may have several members one after the other; each ends with a check sum and a
+ * length, which zlib verifies. A member without its end means that the file was cut off. */
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "stream.h"
+
+enum { INPUT_BUFFER = 256 * 1024, PEEK = 2, GZIP_WINDOW = 15 + 16 };
+
+enum state { PASS_PEEKED, PASS, INFLATE, BETWEEN_MEMBERS, ENDED };
+
+struct inflating {
+  struct source base;
+  struct source *inner;
+  enum state state;
+  size_t peeked;
+  unsigned char peek[PEEK];
+  z_stream zlib;
+  unsigned char *input;
+};
+
+/* Reads from the inner source and takes its byte count over, for progress. */
+static ssize_t read_inner(struct inflating *self, void *into, size_t size,
+                          struct failure *failure) {
+  ssize_t got = self->inner->read(self->inner, into, size, failure);
+  self->base.raw_bytes = self->inner->raw_bytes;
+  return got;
+}
+
+/* Hands out the bytes that told plain from gzip, and reads on behind them. */
+static ssize_t read_peeked(struct inflating *self, unsigned char *into, size_t size,
+                           struct failure *failure) {
+  size_t part = self->peeked < size ? self->peeked : size;
+  memcpy(into, self->peek, part);
+  memmove(self->peek, self->peek + part, self->peeked - part);
+  self->peeked -= part;
+  if (self->peeked == 0) self->state = PASS;
+  if (part == size || part == 0) return (ssize_t)part;
+  ssize_t got = read_inner(self, into + part, size - part, failure);
+  return got < 0 ? -1 : (ssize_t)part + got;
+}
+
+/* Makes sure that zlib has input; false at the end of it or on failure (then *got is -1). */
+static bool refill(struct inflating *self, ssize_t *got, struct failure *failure) {
+  if (self->zlib.avail_in > 0) return true;
+  *got = read_inner(self, self->input, INPUT_BUFFER, failure);
+  if (*got <= 0) return false;
+  self->zlib.next_in = self->input;
+  self->zlib.avail_in = (uInt)*got;
+  return true;
+}
+
+/* After a member: another one begins, or zero padding follows, or nothing. */
+static bool next_member(struct inflating *self, ssize_t *got, struct failure *failure) {
+  while (refill(self, got, failure)) {
+    if (*self->zlib.next_in == 0x1f) {
+      self->state = INFLATE;
+      inflateReset(&self->zlib);
+      return true;
+    }
+    if (*self->zlib.next_in != 0) {
+      *got = -1;
+      return fail(failure, EXIT_BAD_DATA, "%s: bytes that are no gzip follow the compressed data",
+                  self->base.name);
+    }
+    self->zlib.next_in++;
+    self->zlib.avail_in--;
+  }
+  if (*got == 0) self->state = ENDED;
+  return false;
+}
+
+/* Inflates until some bytes are there, the end is reached or something is wrong. */
+static ssize_t read_inflated(struct inflating *self, void *into, size_t size,
+                             struct failure *failure) {
+  ssize_t got = 0;
+  self->zlib.next_out = into;
+  self->zlib.avail_out = (uInt)size;
+  while (self->zlib.avail_out == size && self->state != ENDED) {
+    if (self->state == BETWEEN_MEMBERS) {
+      if (!next_member(self, &got, failure)) return got;
+      continue;
+    }
+    if (!refill(self, &got, failure)) {
+      if (got < 0) return -1;
+      fail(failure, EXIT_BAD_DATA, "%s: the gzip data is cut off; upload the file again",
+           self->base.name);
+      return -1;
+    }
+    int result = inflate(&self->zlib, Z_NO_FLUSH);
+    if (result == Z_STREAM_END) {
+      self->state = BETWEEN_MEMBERS;
+    } else if (result != Z_OK && result != Z_BUF_ERROR) {
+      fail(failure, EXIT_BAD_DATA, "%s: the gzip data is damaged (%s); upload the file again",
+           self->base.name, self->zlib.msg != NULL ? self->zlib.msg : "zlib says no more");
+      return -1;
+    }
+  }
+  return (ssize_t)(size - self->zlib.avail_out);
+}
+
+static ssize_t inflating_read(struct source *source, void *into, size_t size,
+                              struct failure *failure) {
+  struct inflating *self = (struct inflating *)source;
+  switch (self->state) {
+    case PASS_PEEKED: return read_peeked(self, into, size, failure);
+    case PASS: return read_inner(self, into, size, failure);
+    default: return read_inflated(self, into, size, failure);
+  }
+}
+
+static void inflating_close(struct source *source) {
+  struct inflating *self = (struct inflating *)source;
+  if (self->input != NULL) inflateEnd(&self->zlib);
+  free(self->input);
+  source_free_digest(source);
+  self->inner->close(self->inner);
+  free(self->base.name);
+  free(self);
+}
+
+/* Gets ready to inflate, the peeked bytes being the first input. */
+static bool start_inflating(struct inflating *self, struct failure *failure) {
+  self->input = malloc(INPUT_BUFFER);
+  if (self->input == NULL || inflateInit2(&self->zlib, GZIP_WINDOW) != Z_OK) {
+    free(self->input);
+    self->input = NULL;
+    return fail(failure, EXIT_INTERNAL, "out of memory for inflating %s", self->base.name);
+  }
+  memcpy(self->input, self->peek, self->peeked);
+  self->zlib.next_in = self->input;
+  self->zlib.avail_in = (uInt)self->peeked;
+  self->state = INFLATE;
+  return true;
+}
+
+/* Reads the first bytes and decides. */
+static bool peek(struct inflating *self, struct failure *failure) {
+  while (self->peeked < PEEK) {
+    ssize_t got = read_inner(self, self->peek + self->peeked, PEEK - self->peeked, failure);
+    if (got < 0) return false;
+    if (got == 0) break;
+    self->peeked += (size_t)got;
+  }
+  bool gzip = self->peeked == PEEK && self->peek[0] == 0x1f && self->peek[1] == 0x8b;
+  return gzip ? start_inflating(self, failure) : true;
+}
+
+struct source *source_inflating(struct source *inner, struct failure *failure) {
+  struct inflating *self = calloc(1, sizeof *self);
+  char *name = inner->name == NULL ? NULL : strdup(inner->name);
+  if (self == NULL || name == NULL) {
+    fail(failure, EXIT_INTERNAL, "out of memory");
+    free(self);
+    free(name);
+    inner->close(inner);
+    return NULL;
+  }
+  self->base.read = inflating_read;
+  self->base.close = inflating_close;
+  self->base.name = name;
+  self->base.total_bytes = inner->total_bytes;
+  self->inner = inner;
+  if (peek(self, failure)) return &self->base;
+  inflating_close(&self->base);
+  return NULL;
+}

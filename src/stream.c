@@ -1,0 +1,341 @@
+/* Files and memory as sources and sinks, and the SHA-256 that either may carry.
+ * File sinks buffer: a filter writes a few dozen bytes at a time.
+ * Nothing appears under its final name here: publish_file does that, once the bytes are safe. */
+#define _GNU_SOURCE
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SINK_BUFFER = 64 * 1024 };
+
+volatile int stop_signal = 0;
+
+bool check_stop(struct failure *failure) {
+  if (stop_signal == 0) return true;
+  return fail(failure, 128 + stop_signal, "stopped by signal %d", stop_signal);
+}
+
+/* Allocates zeroed memory or fails in words. */
+static void *allocate(size_t size, struct failure *failure) {
+  void *memory = calloc(1, size);
+  if (memory == NULL) fail(failure, EXIT_INTERNAL, "out of memory (%zu bytes)", size);
+  return memory;
+}
+
+/* ---- SHA-256 ---- */
+
+static struct digest *digest_new(struct failure *failure) {
+  EVP_MD_CTX *context = EVP_MD_CTX_new();
+  if (context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1) {
+    return (struct digest *)context;
+  }
+  EVP_MD_CTX_free(context);
+  fail(failure, EXIT_INTERNAL, "cannot start a SHA-256");
+  return NULL;
+}
+
+static void digest_update(struct digest *digest, const void *bytes, size_t size) {
+  if (digest != NULL) EVP_DigestUpdate((EVP_MD_CTX *)digest, bytes, size);
+}
+
+static void digest_free(struct digest *digest) { EVP_MD_CTX_free((EVP_MD_CTX *)digest); }
+
+bool digest_hex(const struct digest *digest, char hex[SHA256_HEX + 1]) {
+  if (digest == NULL) return false;
+  unsigned char binary[EVP_MAX_MD_SIZE];
+  EVP_MD_CTX *copy = EVP_MD_CTX_new();
+  bool done = copy != NULL && EVP_MD_CTX_copy_ex(copy, (const EVP_MD_CTX *)digest) == 1 &&
+              EVP_DigestFinal_ex(copy, binary, NULL) == 1;
+  EVP_MD_CTX_free(copy);
+  if (!done) return false;
+  for (int i = 0; i < SHA256_HEX / 2; i++) sprintf(hex + 2 * i, "%02x", binary[i]);
+  return true;
+}
+
+/* ---- sources ---- */
+
+struct file_source {
+  struct source base;
+  int descriptor;
+};
+
+static ssize_t file_read(struct source *self, void *into, size_t size, struct failure *failure) {
+  struct file_source *file = (struct file_source *)self;
+  for (;;) {
+    if (!check_stop(failure)) return -1;
+    ssize_t got = read(file->descriptor, into, size);
+    if (got >= 0) {
+      self->raw_bytes += (uint64_t)got;
+      return got;
+    }
+    if (errno == EINTR) continue;
+    fail_errno(failure, EXIT_IO, "cannot read %s", self->name);
+    return -1;
+  }
+}
+
+static void file_close(struct source *self) {
+  struct file_source *file = (struct file_source *)self;
+  if (file->descriptor > STDIN_FILENO) close(file->descriptor);
+  digest_free(self->digest);
+  free(self->name);
+  free(self);
+}
+
+/* Opens what source_file names; checks that it is no folder. */
+static bool open_for_reading(struct file_source *file, const char *path, struct failure *failure) {
+  struct stat status;
+  bool standard_input = strcmp(path, "-") == 0;
+  file->descriptor = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+  if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0) {
+    return fail_errno(failure, EXIT_NO_INPUT, "cannot open %s", path);
+  }
+  if (S_ISDIR(status.st_mode)) return fail(failure, EXIT_NO_INPUT, "%s is a folder", path);
+  if (S_ISREG(status.st_mode)) file->base.total_bytes = (uint64_t)status.st_size;
+  return true;
+}
+
+struct source *source_file(const char *path, struct failure *failure) {
+  struct file_source *file = allocate(sizeof *file, failure);
+  if (file == NULL) return NULL;
+  file->base.read = file_read;
+  file->base.close = file_close;
+  file->base.name = strdup(strcmp(path, "-") == 0 ? "standard input" : path);
+  if (!open_for_reading(file, path, failure)) {
+    file_close(&file->base);
+    return NULL;
+  }
+  return source_inflating(&file->base, failure);
+}
+
+struct memory_source {
+  struct source base;
+  size_t size;
+  unsigned char bytes[];
+};
+
+static ssize_t memory_read(struct source *self, void *into, size_t size, struct failure *failure) {
+  struct memory_source *memory = (struct memory_source *)self;
+  (void)failure;
+  size_t left = memory->size - (size_t)self->raw_bytes;
+  if (size > left) size = left;
+  memcpy(into, memory->bytes + self->raw_bytes, size);
+  self->raw_bytes += size;
+  return (ssize_t)size;
+}
+
+static void memory_close(struct source *self) {
+  digest_free(self->digest);
+  free(self->name);
+  free(self);
+}
+
+struct source *source_memory(const char *name, const void *bytes, size_t size,
+                             struct failure *failure) {
+  struct memory_source *memory = allocate(sizeof *memory + size, failure);
+  if (memory == NULL) return NULL;
+  memory->base.read = memory_read;
+  memory->base.close = memory_close;
+  memory->base.name = strdup(name);
+  memory->base.total_bytes = size;
+  memory->size = size;
+  memcpy(memory->bytes, bytes, size);
+  return source_inflating(&memory->base, failure);
+}
+
+void source_free_digest(struct source *source) { digest_free(source->digest); }
+
+bool source_want_digest(struct source *source, struct failure *failure) {
+  source->digest = digest_new(failure);
+  return source->digest != NULL;
+}
+
+ssize_t source_read(struct source *source, void *into, size_t size, struct failure *failure) {
+  ssize_t got = source->read(source, into, size, failure);
+  if (got > 0) digest_update(source->digest, into, (size_t)got);
+  return got;
+}
+
+/* ---- sinks ---- */
+
+struct file_sink {
+  struct sink base;
+  int descriptor;
+  size_t held;
+  char buffer[SINK_BUFFER];
+};
+
+/* Writes all bytes to the descriptor. */
+static bool write_all(struct file_sink *file, const char *bytes, size_t size,
+                      struct failure *failure) {
+  while (size > 0) {
+    if (!check_stop(failure)) return false;
+    ssize_t put = write(file->descriptor, bytes, size);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return fail_errno(failure, EXIT_IO, "cannot write %s", file->base.name);
+    bytes += put;
+    size -= (size_t)put;
+  }
+  return true;
+}
+
+/* Empties the buffer. */
+static bool flush(struct file_sink *file, struct failure *failure) {
+  size_t held = file->held;
+  file->held = 0;
+  return write_all(file, file->buffer, held, failure);
+}
+
+static bool file_write(struct sink *self, const void *bytes, size_t size, struct failure *failure) {
+  struct file_sink *file = (struct file_sink *)self;
+  if (size > SINK_BUFFER - file->held && !flush(file, failure)) return false;
+  if (size >= SINK_BUFFER) return write_all(file, bytes, size, failure);
+  memcpy(file->buffer + file->held, bytes, size);
+  file->held += size;
+  return true;
+}
+
+static bool file_finish(struct sink *self, struct failure *failure) {
+  struct file_sink *file = (struct file_sink *)self;
+  struct stat status;
+  if (!flush(file, failure)) return false;
+  if (fstat(file->descriptor, &status) != 0) {
+    return fail_errno(failure, EXIT_IO, "cannot look at %s", self->name);
+  }
+  if (!S_ISREG(status.st_mode) || file->descriptor == STDOUT_FILENO) return true;
+  if ((uint64_t)status.st_size != self->bytes) {
+    return fail(failure, EXIT_IO, "%s has %lld bytes where %llu were written", self->name,
+                (long long)status.st_size, (unsigned long long)self->bytes);
+  }
+  if (fsync(file->descriptor) != 0) {
+    return fail_errno(failure, EXIT_IO, "cannot sync %s", self->name);
+  }
+  return true;
+}
+
+static void file_sink_close(struct sink *self) {
+  struct file_sink *file = (struct file_sink *)self;
+  if (file->descriptor > STDERR_FILENO) close(file->descriptor);
+  digest_free(self->digest);
+  free(self->name);
+  free(self);
+}
+
+struct sink *sink_file(const char *path, mode_t mode, struct failure *failure) {
+  struct file_sink *file = allocate(sizeof *file, failure);
+  if (file == NULL) return NULL;
+  bool standard_output = strcmp(path, "-") == 0;
+  file->base.write = file_write;
+  file->base.finish = file_finish;
+  file->base.close = file_sink_close;
+  file->base.name = strdup(standard_output ? "standard output" : path);
+  file->base.digest = digest_new(failure);
+  file->descriptor =
+      standard_output ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (file->base.digest == NULL || file->descriptor < 0) {
+    if (file->descriptor < 0) fail_errno(failure, EXIT_CANT_CREATE, "cannot create %s", path);
+    file_sink_close(&file->base);
+    return NULL;
+  }
+  return &file->base;
+}
+
+struct memory_sink {
+  struct sink base;
+  char *held;
+  size_t capacity;
+};
+
+static bool memory_write(struct sink *self, const void *bytes, size_t size,
+                         struct failure *failure) {
+  struct memory_sink *memory = (struct memory_sink *)self;
+  size_t used = (size_t)self->bytes;
+  if (used + size > memory->capacity) {
+    size_t capacity = 2 * (used + size);
+    char *grown = realloc(memory->held, capacity);
+    if (grown == NULL) return fail(failure, EXIT_INTERNAL, "out of memory (%zu bytes)", capacity);
+    memory->held = grown;
+    memory->capacity = capacity;
+  }
+  if (size > 0) memcpy(memory->held + used, bytes, size);
+  return true;
+}
+
+static bool memory_finish(struct sink *self, struct failure *failure) {
+  (void)self;
+  (void)failure;
+  return true;
+}
+
+static void memory_sink_close(struct sink *self) {
+  struct memory_sink *memory = (struct memory_sink *)self;
+  digest_free(self->digest);
+  free(memory->held);
+  free(self->name);
+  free(self);
+}
+
+struct sink *sink_memory(struct failure *failure) {
+  struct memory_sink *memory = allocate(sizeof *memory, failure);
+  if (memory == NULL) return NULL;
+  memory->base.write = memory_write;
+  memory->base.finish = memory_finish;
+  memory->base.close = memory_sink_close;
+  memory->base.name = strdup("memory");
+  memory->base.digest = digest_new(failure);
+  return &memory->base;
+}
+
+const char *sink_memory_bytes(const struct sink *sink, size_t *size) {
+  if (sink->write != memory_write) return NULL;
+  *size = (size_t)sink->bytes;
+  const char *held = ((const struct memory_sink *)sink)->held;
+  return held == NULL ? "" : held;
+}
+
+bool sink_write(struct sink *sink, const void *bytes, size_t size, struct failure *failure) {
+  if (!sink->write(sink, bytes, size, failure)) return false;
+  digest_update(sink->digest, bytes, size);
+  sink->bytes += size;
+  return true;
+}
+
+/* ---- names ---- */
+
+/* Makes the folder's entries durable. A file system that can't sync folders is left alone. */
+static void sync_folder_of(const char *path) {
+  char *copy = strdup(path);
+  if (copy == NULL) return;
+  int folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder >= 0) {
+    fsync(folder);
+    close(folder);
+  }
+  free(copy);
+}
+
+/* Renames without ever replacing; file systems without RENAME_NOREPLACE get link and unlink. */
+static int rename_exclusively(const char *from, const char *to) {
+  if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return -1;
+  if (link(from, to) != 0) return -1;
+  return unlink(from);
+}
+
+bool publish_file(const char *from, const char *to, bool replace, struct failure *failure) {
+  int result = replace ? rename(from, to) : rename_exclusively(from, to);
+  if (result != 0 && errno == EEXIST) {
+    return fail(failure, EXIT_CANT_CREATE, "%s exists already", to);
+  }
+  if (result != 0) return fail_errno(failure, EXIT_CANT_CREATE, "cannot rename %s to %s", from, to);
+  sync_folder_of(to);
+  return true;
+}
