@@ -1,6 +1,7 @@
 # make            the host: build/tallyman
 # make demo       set-up, build, a whole night on a real-size file, and what came of it
 # make test       set-up, engine tests, specs inside the host, all again under the sanitizers
+# make asan       the host with address and undefined-behaviour sanitizers: build/asan/tallyman
 # make lint       formatting, static analysis, the direction of dependencies
 # make bench      the filter against cat, grep -F and Python, as ratios
 # make install    PREFIX=/usr/local by default
@@ -19,7 +20,8 @@ HOST    := src/main.c src/host.c $(wildcard src/api/*.c) $(ENGINE)
 CTESTS  := $(wildcard tests/c/*_test.c)
 BUILD   := build
 
-.PHONY: all deps deps-test demo test check-c check-specs asan lint bench install clean
+.PHONY: all deps deps-test demo test asan lint bench install clean
+.SECONDARY:
 
 all: $(BUILD)/tallyman
 
@@ -46,7 +48,7 @@ $(BUILD)/tests/%_test: $(BUILD)/obj/tests/c/%_test.o $(ENGINE:%.c=$(BUILD)/obj/%
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
 asan:
-	$(MAKE) BUILD=build/asan CFLAGS="$(SANITIZE)" all
+	$(MAKE) BUILD=build/asan CFLAGS="$(SANITIZE)" build/asan/tallyman $(ASAN_TARGETS)
 
 # ---- running ----
 

@@ -24,9 +24,22 @@ while arg[i] do
 end
 if not path then usage() end
 
+-- Windows-1252 where it differs from Latin-1: 0x80 to 0x9F.
+local WINDOWS = { 0x20AC, 0x81, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030,
+  0x0160, 0x2039, 0x0152, 0x8D, 0x017D, 0x8F, 0x90, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013,
+  0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x9D, 0x017E, 0x0178 }
+
+-- JSON is UTF-8: a field that isn't is taken for Windows-1252, as Windows hosts export it.
+local function to_utf8(text)
+  if utf8.len(text) then return text end
+  return (text:gsub("[\x80-\xFF]", function(byte)
+    return utf8.char(WINDOWS[byte:byte() - 0x7F] or byte:byte())
+  end))
+end
+
 local function write(fields)
   local texts = {}
-  for n, field in ipairs(fields) do texts[n] = json.quotestring(field) end
+  for n, field in ipairs(fields) do texts[n] = json.quotestring(to_utf8(field)) end
   if not io.write("[", table.concat(texts, ","), "]\n") then
     failure.raise(failure.io, "cannot write standard output")
   end

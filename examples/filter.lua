@@ -1,7 +1,7 @@
 -- Keep the rows of a CSV file whose key stands in a list, byte for byte.
 --   tallyman examples/filter.lua [--column NAME] --keep LIST IN OUT
--- LIST has one key a line. IN and OUT may be - for standard input and output. OUT must not exist; it
--- appears whole or not at all. Records broken by themselves are told on standard error, as CSV.
+-- LIST has one key a line. IN and OUT may be - for standard input and output. OUT must not exist;
+-- it appears whole or not at all. Records broken by themselves are told on standard error, as CSV.
 local csv = require "native.csv"
 local failure = require "tallyman.failure"
 local file = require "native.file"
@@ -58,12 +58,12 @@ local keys = read_keys(options["--keep"])
 local source <close> = failure.check(file.source(check_local(from)))
 local part <close> = check_local(to) ~= "-" and part_of(to) or nil
 local sink <close> = failure.check(file.sink(part and part.path or "-"))
-local rejects <close> = failure.check(file.memory())
+local rejects <close> = failure.check(file.sink "/dev/stderr")
 local counts = failure.check(csv.filter(source, sink,
   { key = { options["--column"] }, keep = keys, rejects = rejects,
     progress = to ~= "-" and log.progress(from) or nil }))
 failure.check(sink:finish())
 if part then failure.check(file.publish(part.path, to)) end
-io.stderr:write(rejects:text())
+failure.check(rejects:finish())
 log.info("filter", ("%s: read %d, kept %d, left out %d, rejected %d"):format(from, counts.read,
   counts.kept, counts.left_out, counts.rejected))

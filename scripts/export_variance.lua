@@ -18,6 +18,9 @@ local UNACKNOWLEDGED = [[
   HAVING SUM({units s.quantity} - {units s.cancel_quantity}) <> 0
   ORDER BY i.facility_id, i.product_id]]
 
+local HEADER = csv_text.line { "facilityId", "locationSeqId", "idType", "idValue",
+  "availableDelta", "varianceReasonId", "comments" }
+
 local LOCATION = "SELECT location_seq_id FROM inventory_item WHERE inventory_item_id = :item_id"
 
 ---@type tallyman.Job
@@ -32,12 +35,13 @@ return {
     local target <close> = exchange:write(settings.variance.name:name(night:now()))
     local pairs = 0
 
-    target:write("facilityId,locationSeqId,idType,idValue,availableDelta,varianceReasonId,comments\n")
+    target:write(HEADER)
     for row in oms:rows(UNACKNOWLEDGED,
       { shipped = settings.oms.shipped, since = oms:shipments_since() or "" }) do
       local id_type, id_value = oms:identifier(row.product_id)
-      target:write(csv_text.line { row.facility_id, oms:value(LOCATION, row) or "", id_type, id_value,
-        quantity.text(-row.units), settings.variance.reason, "shipped, not acknowledged" })
+      target:write(csv_text.line { row.facility_id, oms:value(LOCATION, row) or "",
+        id_type, id_value, quantity.text(-row.units), settings.variance.reason,
+        "shipped, not acknowledged" })
       pairs = pairs + 1
     end
     target:commit()

@@ -210,7 +210,7 @@ static bool file_finish(struct sink *self, struct failure *failure) {
   if (fstat(file->descriptor, &status) != 0) {
     return fail_errno(failure, EXIT_IO, "cannot look at %s", self->name);
   }
-  if (!S_ISREG(status.st_mode) || file->descriptor == STDOUT_FILENO) return true;
+  if (!S_ISREG(status.st_mode) || file->descriptor <= STDERR_FILENO) return true;
   if ((uint64_t)status.st_size != self->bytes) {
     return fail(failure, EXIT_IO, "%s has %lld bytes where %llu were written", self->name,
                 (long long)status.st_size, (unsigned long long)self->bytes);
@@ -229,17 +229,22 @@ static void file_sink_close(struct sink *self) {
   free(self);
 }
 
+/* The descriptor for a path: the standard streams as they are, anything else a new file. */
+static int open_for_writing(const char *path, mode_t mode) {
+  if (strcmp(path, "-") == 0) return STDOUT_FILENO;
+  if (strcmp(path, "/dev/stderr") == 0) return STDERR_FILENO;
+  return open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+}
+
 struct sink *sink_file(const char *path, mode_t mode, struct failure *failure) {
   struct file_sink *file = allocate(sizeof *file, failure);
   if (file == NULL) return NULL;
-  bool standard_output = strcmp(path, "-") == 0;
   file->base.write = file_write;
   file->base.finish = file_finish;
   file->base.close = file_sink_close;
-  file->base.name = strdup(standard_output ? "standard output" : path);
+  file->base.name = strdup(strcmp(path, "-") == 0 ? "standard output" : path);
   file->base.digest = digest_new(failure);
-  file->descriptor =
-      standard_output ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  file->descriptor = open_for_writing(path, mode);
   if (file->base.digest == NULL || file->descriptor < 0) {
     if (file->descriptor < 0) fail_errno(failure, EXIT_CANT_CREATE, "cannot create %s", path);
     file_sink_close(&file->base);

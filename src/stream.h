@@ -52,7 +52,8 @@ void source_free_digest(struct source *source);
 /* Reads through source->read and keeps the digest; what everybody calls. */
 ssize_t source_read(struct source *source, void *into, size_t size, struct failure *failure);
 
-/* A new file at `path`, which must not exist ("-": standard output); mode as in open(2). */
+/* A new file at `path`, which must not exist; mode as in open(2). "-" is standard output and
+ * "/dev/stderr" standard error. */
 struct sink *sink_file(const char *path, mode_t mode, struct failure *failure);
 
 /* Collects in memory; sink_memory_bytes gives what it holds, valid until the next write. */

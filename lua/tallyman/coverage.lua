@@ -1,5 +1,5 @@
---- Coverage: the pairs that a filtered file decides, with their totals, deltas and deductions. All of
---- it in sets, on temporary tables, inside the reset's transaction.
+--- Coverage: the pairs that a filtered file decides, with their totals, deltas and deductions. All
+--- of it in sets, on temporary tables, inside the reset's transaction.
 local cycle = require "tallyman.cycle"
 local quantity = require "tallyman.quantity"
 
@@ -44,8 +44,8 @@ local function verdict(settings, group, rows)
   if type(rule) == "string" then return rule end
   local word = rule(rows)
   if word ~= "reject" and word ~= "last" and word ~= "sum" then
-    error(("settings reset.contradiction gave '%s' for product %s; it must give 'reject', 'last' or "
-      .. "'sum'"):format(tostring(word), group.product_id), 0)
+    error(("settings: reset.contradiction gave '%s' for product %s; it must give 'reject', "
+      .. "'last' or 'sum'"):format(tostring(word), group.product_id), 0)
   end
   return word
 end
@@ -120,7 +120,8 @@ local PAIR_LEDGER = [[FROM inventory_item i
 ---@return integer created items
 function coverage.look_up(oms)
   local db = oms.db
-  db:run("UPDATE tallyman_pair SET item_id = (SELECT MIN(i.inventory_item_id) " .. PAIR_ITEMS .. ")")
+  db:run("UPDATE tallyman_pair SET item_id = (SELECT MIN(i.inventory_item_id) " .. PAIR_ITEMS
+    .. ")")
   db:run(([[UPDATE tallyman_pair SET
       qoh = COALESCE((SELECT SUM({units i.quantity_on_hand_total}) %s), 0),
       atp = COALESCE((SELECT SUM({units i.available_to_promise_total}) %s), 0),
@@ -141,8 +142,8 @@ local SALE = [[item_issuance s
 local ACKNOWLEDGED = [[order_fulfillment_history a WHERE a.order_id = s.order_id
   AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id]]
 
---- What the POS can't have known at the snapshot: no acknowledgement at or before it. A null time is
---- long ago.
+--- What the POS can't have known at the snapshot: no acknowledgement at or before it. A null time
+--- is long ago.
 local UNKNOWN_TO_POS = "NOT EXISTS (SELECT 1 FROM " .. ACKNOWLEDGED .. [[
   AND (a.created_date IS NULL OR {stamp a.created_date} IS NULL
     OR {stamp a.created_date} <= :acknowledged_by))]]
@@ -262,10 +263,10 @@ function coverage.keep(oms, cycle_id)
       atp_before, ledger_qoh, ledger_atp)
     SELECT :cycle_id, i.inventory_item_id, {amount {units i.quantity_on_hand_total}},
       {amount {units i.available_to_promise_total}},
-      COALESCE((SELECT {amount SUM({units d.quantity_on_hand_diff})} FROM inventory_item_detail d
-        WHERE d.inventory_item_id = i.inventory_item_id), 0),
-      COALESCE((SELECT {amount SUM({units d.available_to_promise_diff})} FROM inventory_item_detail d
-        WHERE d.inventory_item_id = i.inventory_item_id), 0)
+      COALESCE((SELECT {amount SUM({units d.quantity_on_hand_diff})}
+        FROM inventory_item_detail d WHERE d.inventory_item_id = i.inventory_item_id), 0),
+      COALESCE((SELECT {amount SUM({units d.available_to_promise_diff})}
+        FROM inventory_item_detail d WHERE d.inventory_item_id = i.inventory_item_id), 0)
     FROM tallyman_pair p
     JOIN inventory_item i ON i.product_id = p.product_id AND i.facility_id = p.facility_id]],
     { cycle_id = cycle_id })

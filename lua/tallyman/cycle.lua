@@ -1,5 +1,5 @@
---- Cycles: one applied reset together with the variance that belongs to it. These are tallyman's own
---- tables in the OMS database, and the questions that the rules of identity ask of them.
+--- Cycles: one applied reset together with the variance that belongs to it. These are tallyman's
+--- own tables in the OMS database, and the questions that the rules of identity ask of them.
 local time = require "tallyman.time"
 
 local cycle = {}
@@ -115,11 +115,13 @@ end
 
 --- Records a cycle.
 ---@param db tallyman.Database
----@param fields table cycle_id, snapshot, sha256, file_name, business_date, method, reset_at, reset_id
+---@param fields table cycle_id, snapshot, sha256, file_name, business_date, method, reset_at,
+--- reset_id
 function cycle.insert(db, fields)
   db:run([[INSERT INTO tallyman_cycle (cycle_id, snapshot, sha256, file_name, business_date, method,
       reset_at, reset_id)
-    VALUES (:number, :snapshot, :sha256, :file_name, :business_date, :method, :reset_at, :reset_id)]],
+    VALUES (:number, :snapshot, :sha256, :file_name, :business_date, :method, :reset_at,
+      :reset_id)]],
     { number = fields.cycle_id, snapshot = time.text(fields.snapshot), sha256 = fields.sha256,
       file_name = fields.file_name, business_date = fields.business_date, method = fields.method,
       reset_at = time.text(fields.reset_at), reset_id = fields.reset_id })

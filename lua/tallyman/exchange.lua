@@ -13,7 +13,9 @@ local failure = require "tallyman.failure"
 
 ---@class tallyman.Exchange
 ---@field url string
----@field list fun(self, folder: string): tallyman.Entry[] files by name; our own parts left out
+---@field list fun(self, folder: string): tallyman.Entry[] files by name, our own parts left out;
+--- none where there is no such folder
+---@field exists fun(self, path: string): boolean
 ---@field read fun(self, entry: tallyman.Entry|string, options?: table): native.Source
 ---@field write fun(self, path: string, options?: table): tallyman.Target
 ---@field move fun(self, entry: tallyman.Entry, folder: string)
@@ -45,6 +47,10 @@ end
 --- Files of the POS, with their snapshots; those that may still be growing are left out: without a
 --- marker, a file counts when a second look, `settled` seconds later, finds it unchanged.
 local function complete(self, pattern)
+  if not self:exists(pattern.folder) then
+    failure.raise(failure.no_input, "exchange folder '%s' doesn't exist; create it, or correct "
+      .. "inbound.folder in the settings", pattern.folder)
+  end
   local before = self:list(pattern.folder)
   local present, marked, unmarked = by_name(before), {}, {}
   for _, entry in ipairs(before) do

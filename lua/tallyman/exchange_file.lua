@@ -50,22 +50,25 @@ function FileExchange:make_folder(folder)
   end
 end
 
-local function names_in(folder, full)
-  local opened, names, message, number = pcall(dirent.dir, full)
-  if not opened then names, message = nil, full .. ": cannot be listed" end
-  if type(names) ~= "table" then
-    local _, why, reason = stat.stat(full)
-    if not why then _, why, reason = unistd.access(full, "rx") end
-    posix_check(nil, ("exchange folder '%s': %s"):format(folder, why or message),
-      reason or number, failure.no_input)
+--- Names in a folder; none where it doesn't exist, as long as the exchange itself does.
+local function names_in(self, folder)
+  local full = self:full(folder)
+  local status, message, number = stat.stat(full)
+  if not status and number == errno.ENOENT then
+    posix_check(stat.stat(self.root), ("exchange %s: no such folder"):format(self.root), nil,
+      failure.no_input)
+    return {}
   end
+  if status then status, message, number = unistd.access(full, "rx") end
+  posix_check(status, ("exchange folder %s"):format(message), number, failure.no_input)
+  local names = dirent.dir(full)
   table.sort(names)
   return names
 end
 
 --- Calls `visit` for each entry of the folder, in the order of names, with its status.
 local function each_entry(self, folder, visit)
-  for _, name in ipairs(names_in(folder, self:full(folder))) do
+  for _, name in ipairs(names_in(self, folder)) do
     local status = name ~= "." and name ~= ".." and not name:find "%c"
       and stat.stat(self:full(folder .. "/" .. name))
     if status then visit(name, status) end
@@ -84,7 +87,6 @@ end
 
 function FileExchange:folders(folder)
   local found = {}
-  if not stat.stat(self:full(folder)) then return found end
   each_entry(self, folder, function(name, status)
     if stat.S_ISDIR(status.st_mode) ~= 0 then found[#found + 1] = name end
   end)
@@ -147,8 +149,8 @@ local function commit_nothing(self)
   return true
 end
 
---- Makes the file appear under its name. Raises (73) when the name is taken by other bytes, unless a
---- replacement was ordered.
+--- Makes the file appear under its name. Raises (73) when the name is taken by other bytes, unless
+--- a replacement was ordered.
 ---@return boolean new false: the same bytes were there already
 function Target:commit()
   failure.check(self.sink:finish())

@@ -1,5 +1,5 @@
---- Flows: the jobs of a night, in order. Each run is a process of its own, just as an operator would
---- start it, so that nothing that happens in a job can hurt the flow or another job.
+--- Flows: the jobs of a night, in order. Each run is a process of its own, just as an operator
+--- would start it, so that nothing that happens in a job can hurt the flow or another job.
 local clock = require "tallyman.clock"
 local failure = require "tallyman.failure"
 local host = require "native.host"

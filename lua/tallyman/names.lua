@@ -63,9 +63,9 @@ function Inbound:matches(name)
     or optional ~= nil and name:match(pattern .. literal(optional) .. "$") ~= nil
 end
 
---- When the POS took the counts: the local stamp in the name, or the modification time. A stamp that
---- exists twice is the later reading that is not after the modification time. nil when the name isn't
---- of this kind.
+--- When the POS took the counts: the local stamp in the name, or the modification time. A stamp
+--- that exists twice is the later reading that is not after the modification time. nil when the
+--- name isn't of this kind.
 ---@param entry tallyman.Entry
 ---@return integer? snapshot, string? note for the report
 function Inbound:instant(entry)
@@ -78,7 +78,7 @@ function Inbound:instant(entry)
   local first, again = time.from_zone(parts, self.zone)
   if not again then return first end
   local snapshot = again <= entry.mtime and again or first
-  return snapshot, ("%s: the clocks were set back and this local time exists twice; taken as %s UTC")
+  return snapshot, ("%s: the clocks were set back, this local time exists twice; taken as %s UTC")
     :format(entry.name, time.text(snapshot))
 end
 

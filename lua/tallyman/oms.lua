@@ -88,6 +88,11 @@ function Oms:ensure_reason(id, description)
     { id = id, description = description })
 end
 
+--- Adds the reason under which deductions are booked.
+function Oms:ensure_variance_reason()
+  self:ensure_reason(self.settings.variance.reason, "Shipped, and not acknowledged by the POS")
+end
+
 --- Makes inventory items at zero for the pairs of a table (item_id, product_id, facility_id,
 --- location) in which `created` is set.
 ---@param source string name of the table

@@ -32,8 +32,8 @@ local function add_proof(lines, orders, tonight)
   lines[#lines + 1] = ("proof: %d covered pairs and %d items checked, %d fail"):format(result.pairs,
     result.items, #result.failures)
   for _, text in ipairs(result.failures) do lines[#lines + 1] = "  FAILS: " .. text end
-  lines[#lines + 1] = "  known limits: a stocktake in the POS after an unacknowledged shipment, and a"
-  lines[#lines + 1] = "  return that the POS never learns of, can't be told from these data"
+  lines[#lines + 1] = "  known limits: these data can't tell a stocktake in the POS after an"
+  lines[#lines + 1] = "  unacknowledged shipment, nor a return that the POS never learns of"
 end
 
 local function add_cycle(lines, orders, date)
@@ -62,7 +62,9 @@ function report.text(flow, settings, date)
       :format(time.text(clock.now()))
   end
   local history <close> = store.open(settings.state)
-  for _, name in ipairs(flow.jobs) do add_job(lines, name, history:last(name, date), settings.timezone) end
+  for _, name in ipairs(flow.jobs) do
+    add_job(lines, name, history:last(name, date), settings.timezone)
+  end
   local ok, wrong = failure.catch(function()
     local orders <close> = oms.open(settings)
     add_cycle(lines, orders, date)

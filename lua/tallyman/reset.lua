@@ -191,8 +191,8 @@ function reset.apply(night, oms, exchange, filtered)
   return figures
 end
 
---- Moves the files of applied resets to the archive: inbound (older ones as superseded), filtered and
---- rejects; prunes archives and history. Doing it again does nothing.
+--- Moves the files of applied resets to the archive: inbound (older ones as superseded), filtered
+--- and rejects; prunes archives and history. Doing it again does nothing.
 ---@param night tallyman.Night
 ---@param exchange tallyman.Exchange
 ---@param snapshot integer of the newest applied reset

@@ -1,5 +1,6 @@
---- Settings: `return require "tallyman.settings" { ... }` is what a settings.lua consists of. Checks
---- every field, fills in defaults, lets the environment override, and makes names into objects.
+--- Settings: `return require "tallyman.settings" { ... }` is what a settings.lua consists of.
+--- Checks every field, fills in defaults, lets the environment override, and makes names into
+--- objects.
 local failure = require "tallyman.failure"
 local names = require "tallyman.names"
 local validate = require "tallyman.validate"

@@ -51,7 +51,7 @@ end
 function settle.book(oms, of, how)
   local settings = oms.settings
   list_deductions(oms, of.cycle_id, how.file ~= nil)
-  oms:ensure_reason(settings.variance.reason, "Shipped, and not acknowledged by the POS")
+  oms:ensure_variance_reason()
   local id = oms:new_physical_inventory(("Variance of cycle %d (%s)"):format(of.cycle_id,
     how.file or "settled by " .. how.by))
   oms:begin_booking()

@@ -125,7 +125,8 @@ local function to_parts(year, month, day, hour, minute, second)
   return same and parts or nil
 end
 
---- Parts of the first text like YYYYMMDD_HHMMSS (or with T between) in a name; nil if there is none.
+--- Parts of the first text like YYYYMMDD_HHMMSS (or with T between) in a name; nil where there is
+--- none.
 ---@param name string
 ---@return tallyman.Parts?
 function time.parts_in_name(name)

@@ -39,6 +39,7 @@ end
 
 --- Stages the file's rows and marks those whose reason is unknown.
 local function stage(oms, exchange, file)
+  oms:ensure_variance_reason()
   local source <close> = exchange:read(file)
   local reader = staging.open(oms, source, PLAN, file.path)
   staging.load(oms, reader, PLAN)
@@ -50,7 +51,8 @@ end
 
 --- Reports rows that can't be booked, and rows of pairs that the reset didn't cover.
 local function report_rows(night, oms, file, cycle_id)
-  for row in oms:rows "SELECT line, fault FROM tallyman_row WHERE fault IS NOT NULL ORDER BY line" do
+  for row in oms:rows [[SELECT line, fault FROM tallyman_row WHERE fault IS NOT NULL
+    ORDER BY line]] do
     night:warn("%s:%d: rejected: %s", file.path, row.line, row.fault)
   end
   local skipped = 0

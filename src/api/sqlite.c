@@ -33,14 +33,19 @@ static int exit_code(int sqlite_code) {
   }
 }
 
-/* Pushes nil, message, code for the database's last error. */
-static int fail_sqlite(lua_State *L, sqlite3 *database, const char *what) {
+/* Pushes nil, message, code for the last error of the database called `name`. */
+static int fail_named(lua_State *L, sqlite3 *database, const char *name, const char *what) {
   struct failure failure = {0};
   if (!check_stop(&failure)) return api_fail(L, &failure);
-  const char *name = sqlite3_db_filename(database, "main");
-  fail(&failure, exit_code(sqlite3_errcode(database)), "sqlite:%s: %s: %s",
-       name == NULL || *name == '\0' ? ":memory:" : name, what, sqlite3_errmsg(database));
+  fail(&failure, exit_code(sqlite3_errcode(database)), "sqlite:%s: %s: %s", name, what,
+       sqlite3_errmsg(database));
   return api_fail(L, &failure);
+}
+
+/* The same for an open database, which knows its name. */
+static int fail_sqlite(lua_State *L, sqlite3 *database, const char *what) {
+  const char *name = sqlite3_db_filename(database, "main");
+  return fail_named(L, database, name == NULL || *name == '\0' ? ":memory:" : name, what);
 }
 
 /* ---- waiting ---- */
@@ -96,7 +101,7 @@ static int l_open(lua_State *L) {
   *handle = database;
   if (database == NULL) return luaL_error(L, "out of memory");
   if (result != SQLITE_OK || configure(database, readonly) != SQLITE_OK) {
-    return fail_sqlite(L, database, "cannot open");
+    return fail_named(L, database, path, "cannot open");
   }
   return 1;
 }

@@ -1,0 +1,156 @@
+--- For specs: a world with its own clock, an exchange and an OMS in a temporary folder, and the real
+--- library with the real C filter. Jobs run one at a time, in this process.
+---
+---   local world <close> = testing.world { now = "2026-11-24 01:30:00", keys = { ... } }
+---   world.exchange:put("inbound/ResetInventory_20261123_220000.csv", "...")
+---   local outcome = world:run "scripts/filter_inventory.lua"
+local clock = require "tallyman.clock"
+local csv_text = require "tallyman.csv_text"
+local db = require "tallyman.db"
+local exchange = require "tallyman.exchange"
+local failure = require "tallyman.failure"
+local host = require "native.host"
+local job = require "tallyman.job"
+local log = require "tallyman.log"
+local script = require "tallyman.script"
+local settings = require "tallyman.settings"
+local stat = require "posix.sys.stat"
+local stdlib = require "posix.stdlib"
+local store = require "tallyman.store"
+local time = require "tallyman.time"
+local unistd = require "posix.unistd"
+local dirent = require "posix.dirent"
+
+---@class tallyman.World
+---@field folder string
+---@field settings tallyman.Settings
+---@field exchange tallyman.Exchange
+---@field oms tallyman.Database
+---@field time number the world's clock
+local World = {}
+World.__index = World
+
+--- Removes a folder and what is in it.
+local function remove_tree(path)
+  for name in dirent.files(path) do
+    local inner = path .. "/" .. name
+    if name ~= "." and name ~= ".." then
+      if stat.S_ISDIR(stat.lstat(inner).st_mode) ~= 0 then remove_tree(inner) else os.remove(inner) end
+    end
+  end
+  unistd.rmdir(path)
+end
+
+--- The instant of a text such as "2026-11-24 01:30:00", local to the world.
+---@param text string
+---@return integer
+function World:instant(text)
+  local parts = time.parts(text) or error(("'%s' is no time"):format(text), 2)
+  return (time.from_zone(parts, self.settings.timezone))
+end
+
+--- Sets the clock.
+---@param text string local time
+function World:at(text) self.time = self:instant(text) end
+
+--- Runs a job's script now.
+---@param path string
+---@return tallyman.Outcome
+function World:run(path)
+  local context = { settings = self.settings }
+  function context.make_keys(name)
+    local outcome = self:run(("%s/%s.lua"):format(script.folder(path), name))
+    if outcome.code ~= 0 then failure.raise(outcome.code, "%s", outcome.message) end
+  end
+  package.loaded.settings = self.settings
+  return job.run(script.load_job(path), context)
+end
+
+--- The newest run of a job.
+---@param name string
+---@return tallyman.Run?
+function World:last(name)
+  local history <close> = store.open(self.settings.state)
+  return history:last(name)
+end
+
+--- What a file of the exchange holds; nil when there is none.
+---@param path string "filtered/NAME"
+---@return string?
+function World:read(path)
+  local handle <close> = io.open(self.folder .. "/exchange/" .. path, "rb")
+  return handle and handle:read "a"
+end
+
+--- Names of the files in a folder of the exchange.
+---@param folder string
+---@return string[]
+function World:names(folder)
+  local names = {}
+  for i, entry in ipairs(self.exchange:list(folder)) do names[i] = entry.name end
+  return names
+end
+
+--- Ends the world: its files go, and the clock is the host's again.
+function World:close()
+  clock.now, clock.sleep, log.quiet = self.real.now, self.real.sleep, self.real.quiet
+  package.loaded.settings = self.real.settings
+  self.oms:close()
+  remove_tree(self.folder)
+end
+World.__close = World.close
+
+--- Takes the clock over: sleeping moves it.
+local function own_clock(world)
+  world.real = { now = clock.now, sleep = clock.sleep, quiet = log.quiet,
+    settings = package.loaded.settings }
+  function clock.now() return world.time end
+  function clock.sleep(seconds) world.time = world.time + seconds end
+  log.quiet = true
+end
+
+--- Writes lists of keys ("TYPE|VALUE") as the jobs of those names would have.
+local function keep_keys(world, lists)
+  for name, keys in pairs(lists) do
+    local handle <close> = assert(io.open(("%s/%s.csv"):format(world.settings.state, name), "w"))
+    handle:write "productId,idType,idValue\n"
+    for _, key in ipairs(keys) do
+      local id_type, id_value = key:match "^([^|]*)|(.*)$"
+      handle:write(csv_text.line { "", id_type, id_value })
+    end
+  end
+end
+
+local testing = {}
+
+---@class tallyman.WorldOptions
+---@field now string local time, "2026-11-24 01:30:00"
+---@field keys? table<string, string[]> lists that jobs have made: { active_products = { "SKU|A1" } }
+---@field settings? table as in settings.lua; exchange, oms.database and state are the world's own
+
+--- Makes a world. Close it: `local world <close> = testing.world { ... }`, or in after_each.
+---@param options tallyman.WorldOptions
+---@return tallyman.World
+function testing.world(options)
+  local folder = stdlib.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/tallyman-world-XXXXXX")
+  local given = options.settings or {}
+  given.timezone = given.timezone or "UTC"
+  given.exchange, given.state = "file://" .. folder .. "/exchange", folder .. "/state"
+  given.oms = given.oms or {}
+  given.oms.database = "sqlite:" .. folder .. "/oms.db"
+  local world = setmetatable({ folder = folder,
+    settings = settings(given, function() return nil end) }, World)
+  for _, name in ipairs { "exchange", "exchange/inbound", "state" } do
+    stat.mkdir(folder .. "/" .. name, 448)
+  end
+  world.exchange = exchange.open(given.exchange, "world")
+  world.oms = db.open(given.oms.database, { create = true })
+  local schema <close> = assert(io.open(host.library .. "/../examples/oms/schema.sql"))
+  world.oms:script(schema:read "a")
+  world:at(options.now)
+  own_clock(world)
+  keep_keys(world, options.keys or {})
+  return world
+end
+
+return testing

@@ -1,0 +1,66 @@
+#!/bin/sh
+# Runs every suite and adds up what they counted: the engine's tests (C) and the specs (busted inside
+# the host), first as built for use, then under the sanitizers. The last line is the sum.
+#   tests/run.sh            everything
+set -u
+cd "$(dirname "$0")/.."
+
+passed=0 failed=0 skipped=0
+scratch=$(mktemp -d)
+[ -d /dev/shm ] && [ -w /dev/shm ] && fast=$(mktemp -d -p /dev/shm) || fast=$(mktemp -d)
+trap 'rm -rf "$scratch" "$fast"' EXIT
+export TMPDIR=$fast
+
+count() { # passed failed skipped, of a suite that exited with $4
+  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+  # A suite that ends badly without a failed test (a crash, an error while loading) fails all the same.
+  if [ "$4" -ne 0 ] && [ "$2" -eq 0 ]; then failed=$((failed + 1)); fi
+}
+
+build() { # make's arguments
+  echo "== make $*"
+  make -s "$@" || { count 0 1 0 0; return 1; }
+}
+
+c_test() { # folder of the build, name
+  echo "== $1/tests/$2"
+  "$1/tests/$2" >"$scratch/out" 2>&1
+  status=$?
+  cat "$scratch/out"
+  set -- $(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$scratch/out" | tail -n 1)
+  count "${1:-0}" "${2:-0}" 0 "$status"
+}
+
+specs() { # host, busted's arguments
+  host=$1
+  shift
+  echo "== $host test $*"
+  "$host" test -o plainTerminal "$@" 2>&1 | tee "$scratch/out"
+  # The pipe hides the exit status; busted's closing line doesn't lie, and its absence is a failure.
+  set -- $(sed -n 's/^\([0-9]*\) success[es]* \/ \([0-9]*\) failure[s]* \/ \([0-9]*\) error[s]* \/ \([0-9]*\) pending.*/\1 \2 \3 \4/p' "$scratch/out" | tail -n 1)
+  if [ $# -ne 4 ]; then count 0 1 0 0; else count "$1" $(($2 + $3)) "$4" 0; fi
+}
+
+ctests=$(ls tests/c/*_test.c 2>/dev/null | sed 's|.*/\(.*\)\.c|\1|')
+
+targets() { for test in $ctests; do printf '%s/tests/%s ' "$1" "$test"; done; }
+
+if build all $(targets build); then
+  for test in $ctests; do c_test build "$test"; done
+  specs build/tallyman tests
+fi
+
+# leaks of the interpreter itself at exit are the only thing not looked for
+if build asan ASAN_TARGETS="$(targets build/asan)"; then
+  export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
+  export TALLYMAN_MODEL_RUNS=20 TALLYMAN_BINARY="$PWD/build/asan/tallyman"
+  for test in $ctests; do c_test build/asan "$test"; done
+  specs build/asan/tallyman tests
+fi
+
+if [ "$skipped" -gt 0 ]; then
+  echo "$passed passed, $failed failed, $skipped skipped"
+else
+  echo "$passed passed, $failed failed"
+fi
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
