@@ -55,7 +55,6 @@ end
 ---@return tallyman.Outcome
 function job.run(self, context)
   local settings = context.settings
-  log.zone = settings.timezone
   local history <close> = store.open(settings.state)
   local date = time.night(clock.now(), settings.timezone)
   local run_id = history:begin(self.name, date)
@@ -83,6 +82,7 @@ end
 ---@param arguments string[]
 ---@return integer exit_code
 function job.main(self, context, arguments)
+  log.zone = context.settings.timezone
   local as_json = arguments[1] == "--json"
   if #arguments > (as_json and 1 or 0) then
     failure.raise(failure.usage, "job %s takes --json and nothing else, not '%s'", self.name,

@@ -72,14 +72,12 @@ function Night:no_input(pattern)
     pattern.glob or pattern.template)
 end
 
-local function keys_path(self, name) return ("%s/%s.csv"):format(self.settings.state, name) end
-
 --- A file on the platform's own disk, readable by its own user alone, that keys() finds again.
 ---@param name string
 ---@return tallyman.Target
 function Night:keep(name)
-  local disk = exchange_file.open("file://" .. self.settings.state, "/", self.run_id)
-  return disk:write(keys_path(self, name):sub(2), { replace = true, mode = 384 }) -- 0600
+  local disk = exchange_file.open(self.settings.state, self.settings.state, self.run_id)
+  return disk:write(("keys/%s.csv"):format(name), { replace = true, mode = 384 }) -- 0600
 end
 
 --- The keys that a job kept (columns idType and idValue). A list that this host's disk doesn't have
@@ -87,7 +85,7 @@ end
 ---@param name string name of that job
 ---@return native.Keyset
 function Night:keys(name)
-  local path = keys_path(self, name)
+  local path = ("%s/keys/%s.csv"):format(self.settings.state, name)
   if not stat.stat(path) then
     if not self.make_keys then
       failure.raise(failure.no_input, "%s is missing; run the job %s", path, name)

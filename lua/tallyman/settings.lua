@@ -35,7 +35,9 @@ for _, column in ipairs(COLUMNS) do column_shapes[column] = optional_text end
 local SHAPE = { type = "table", fields = {
   timezone = optional_text,
   exchange = text,
-  state = text,
+  state = { type = "string", check = function(value)
+    if value:sub(1, 1) ~= "/" then return ("'%s' must be an absolute path"):format(value) end
+  end },
   keep_days = { type = "number" },
   max_record = { type = "number" },
   columns = { type = "table", fields = column_shapes },

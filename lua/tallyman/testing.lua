@@ -112,7 +112,7 @@ end
 --- Writes lists of keys ("TYPE|VALUE") as the jobs of those names would have.
 local function keep_keys(world, lists)
   for name, keys in pairs(lists) do
-    local handle <close> = assert(io.open(("%s/%s.csv"):format(world.settings.state, name), "w"))
+    local handle <close> = assert(io.open(("%s/keys/%s.csv"):format(world.settings.state, name), "w"))
     handle:write "productId,idType,idValue\n"
     for _, key in ipairs(keys) do
       local id_type, id_value = key:match "^([^|]*)|(.*)$"
@@ -140,7 +140,7 @@ function testing.world(options)
   given.oms.database = "sqlite:" .. folder .. "/oms.db"
   local world = setmetatable({ folder = folder,
     settings = settings(given, function() return nil end) }, World)
-  for _, name in ipairs { "exchange", "exchange/inbound", "state" } do
+  for _, name in ipairs { "exchange", "exchange/inbound", "state", "state/keys" } do
     stat.mkdir(folder .. "/" .. name, 448)
   end
   world.exchange = exchange.open(given.exchange, "world")
