@@ -75,13 +75,15 @@ local STORIES = {
   { "shipped, and counted too low", "c.deduction > 0 AND c.delta <= 0" },
   { "came back since the count", "c.deduction < 0" },
   { "the shelf differs", "c.deduction = 0 AND c.delta <> 0" },
+  { "reserved for an order", "c.qoh_before <> c.atp_before AND c.delta <> 0" },
   { "the POS oversold", "c.quantity < 0" },
   { "nothing to do", "c.deduction = 0 AND c.delta = 0 AND c.quantity > 0" },
 }
 
 local STORY = [[
-  SELECT c.product_id, f.facility_name, c.quantity, c.qoh_before, c.atp_before, c.delta, c.deduction,
-    {units SUM(i.quantity_on_hand_total)} AS qoh, {units SUM(i.available_to_promise_total)} AS atp
+  SELECT c.product_id, f.facility_name, c.quantity, c.qoh_before, c.atp_before, c.delta,
+    c.deduction, {units SUM(i.quantity_on_hand_total)} AS qoh,
+    {units SUM(i.available_to_promise_total)} AS atp
   FROM tallyman_coverage c
   JOIN facility f ON f.facility_id = c.facility_id
   JOIN inventory_item i ON i.product_id = c.product_id AND i.facility_id = c.facility_id

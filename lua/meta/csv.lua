@@ -82,7 +82,10 @@ function Reader:delimiter() end
 --- The next record: its fields without quotes, and the line on which it starts. A record broken by
 --- itself comes with its fault and the character column of the fault (then fields may be missing,
 --- and those beyond the header's number are left out). Nothing at the end.
----@return string[]? fields, integer|string|nil line_or_message, string|integer|nil fault_or_code, integer? column
+---@return string[]? fields
+---@return integer|string|nil line or, where the file can't be trusted, the message
+---@return string|integer|nil fault or the code
+---@return integer? column
 function Reader:next() end
 
 --- The 1-based character column, on its physical line, of a field of the current record.

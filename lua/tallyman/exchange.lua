@@ -101,7 +101,7 @@ end
 ---@param date string YYYY-MM-DD
 function Exchange:archive(settings, entry, date)
   local folder = settings.archive .. "/" .. date
-  self:move(entry, folder)
+  if self:exists(entry.path) then self:move(entry, folder) end
   for _, ending in ipairs(settings.inbound.markers) do
     self:remove(entry.path .. ending)
   end

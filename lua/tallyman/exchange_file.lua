@@ -122,7 +122,7 @@ local function sha256(self, path)
 end
 
 --- Moves a file into a folder. The same bytes there already: the source goes; other bytes under its
---- name: it gets a number behind its name.
+--- name: it gets a number behind its name; gone meanwhile (a second run moved it): done.
 function FileExchange:move(entry, folder)
   self:make_folder(folder)
   local target, number = folder .. "/" .. entry.name, 1
@@ -131,7 +131,8 @@ function FileExchange:move(entry, folder)
     number = number + 1
     target = ("%s/%s.%d"):format(folder, entry.name, number)
   end
-  failure.check(file.publish(self:full(entry.path), self:full(target)))
+  local moved, message, code = file.publish(self:full(entry.path), self:full(target))
+  if not moved and self:exists(entry.path) then failure.raise(code, "%s", message) end
 end
 
 ---@class tallyman.Target a file in the making

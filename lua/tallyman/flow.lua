@@ -65,7 +65,8 @@ function flow.run_script(path, arguments)
 end
 
 --- Why a job can't run tonight: the first of its `after` that has not succeeded.
-local function missing_dependency(job, history, date)
+local function missing_dependency(job, settings, date)
+  local history <close> = store.open(settings.state)
   for _, name in ipairs(job.after or {}) do
     local run = history:last(name, date)
     if not run or run.state ~= "done" then
@@ -74,15 +75,29 @@ local function missing_dependency(job, history, date)
   end
 end
 
+--- Prints the report of a night: tonight's, or that of the date given.
+local function print_report(self, context, _, date)
+  date = date or time.night(clock.now(), context.settings.timezone)
+  if not time.parts(date .. " 00:00") then
+    failure.raise(failure.usage, "'%s' is no date; write it as 2026-11-24", date)
+  end
+  local text, failures = report.text(self, context.settings, date)
+  print(text)
+  if failures > 0 then
+    log.error(self.flow, ("ALERT: the proof of the night of %s fails %d times")
+      :format(date, failures))
+  end
+  return 0
+end
+
 --- Runs tonight's jobs now, in order, without waiting.
 local function once(self, context, path)
   local script = require "tallyman.script"
   local first_code = 0
-  local history <close> = store.open(context.settings.state)
   local date = time.night(clock.now(), context.settings.timezone)
   for _, name in ipairs(self.jobs) do
     local job_path = ("%s/%s.lua"):format(script.folder(path), name)
-    local missing = missing_dependency(script.load_job(job_path), history, date)
+    local missing = missing_dependency(script.load_job(job_path), context.settings, date)
     local code = failure.try_again
     if missing then
       log.warn(self.flow, ("%s not run: %s"):format(name, missing))
@@ -91,18 +106,8 @@ local function once(self, context, path)
     end
     if first_code == 0 then first_code = code end
   end
-  print(report.text(self, context.settings, date))
+  print_report(self, context, path, date)
   return first_code
-end
-
---- Prints the report of a night: tonight's, or that of the date given.
-local function print_report(self, context, _, date)
-  date = date or time.night(clock.now(), context.settings.timezone)
-  if not time.parts(date .. " 00:00") then
-    failure.raise(failure.usage, "'%s' is no date; write it as 2026-11-24", date)
-  end
-  print(report.text(self, context.settings, date))
-  return 0
 end
 
 --- Checks the flow's scripts and settings.

@@ -34,27 +34,28 @@ local function add_proof(lines, orders, tonight)
   for _, text in ipairs(result.failures) do lines[#lines + 1] = "  FAILS: " .. text end
   lines[#lines + 1] = "  known limits: these data can't tell a stocktake in the POS after an"
   lines[#lines + 1] = "  unacknowledged shipment, nor a return that the POS never learns of"
+  return #result.failures
 end
 
 local function add_cycle(lines, orders, date)
   local tonight = cycle.of_night(orders.db, date)
   if not tonight then
     lines[#lines + 1] = "cycle: none tonight: no reset was applied, so no variance may be booked"
-    return
+    return 0
   end
   lines[#lines + 1] = ("cycle %d: %s, counts of %s UTC, %s, reset at %s UTC, %s"):format(
     tonight.cycle_id, tonight.file_name, time.text(tonight.snapshot), tonight.method,
     time.text(tonight.reset_at), tonight.settled_at
       and ("variance booked at %s UTC (by %s)"):format(tonight.settled_at, tonight.settled_by)
       or "variance not booked yet")
-  add_proof(lines, orders, tonight)
+  return add_proof(lines, orders, tonight)
 end
 
 --- The report of one night.
 ---@param flow tallyman.Flow
 ---@param settings tallyman.Settings
 ---@param date string YYYY-MM-DD
----@return string
+---@return string text, integer failures of the proof
 function report.text(flow, settings, date)
   local lines = { ("night of %s, flow %s"):format(date, flow.flow) }
   if clock.is_set() then
@@ -65,12 +66,12 @@ function report.text(flow, settings, date)
   for _, name in ipairs(flow.jobs) do
     add_job(lines, name, history:last(name, date), settings.timezone)
   end
-  local ok, wrong = failure.catch(function()
+  local ok, failures = failure.catch(function()
     local orders <close> = oms.open(settings)
-    add_cycle(lines, orders, date)
+    return add_cycle(lines, orders, date)
   end)
-  if not ok then lines[#lines + 1] = "cycle: unknown: " .. tostring(wrong) end
-  return table.concat(lines, "\n")
+  if not ok then lines[#lines + 1] = "cycle: unknown: " .. tostring(failures) end
+  return table.concat(lines, "\n"), ok and failures or 0
 end
 
 return report

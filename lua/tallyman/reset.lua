@@ -160,7 +160,7 @@ local function in_transaction(night, oms, exchange, filtered)
   local figures = compute(oms, filtered, counts)
   local faults
   faults, figures.rejected = staging.faults(oms)
-  guards.ask(oms.settings, figures)
+  guards.ask(night, figures)
   figures.cycle = write(night, oms, filtered, sha256)
   write_rejects(oms, exchange, filtered, plan, faults)
   return figures

@@ -32,7 +32,8 @@ end
 ---@return fun(self: tallyman.Rows): tallyman.Row?
 function Rows:each() return Rows.next, self end
 
---- The character column of a field of the current row.
+--- The character column of a field of the current row; for a column that the file doesn't have, of
+--- the record.
 ---@param name string
 ---@return integer
 function Rows:column(name) return self.reader:column(self.indexes[name] or 1) end
@@ -44,9 +45,10 @@ local rows = {}
 ---@param columns table<string, string> our name -> the file's name of the column
 ---@param required table<string, boolean> our names that must be there; others may be missing
 ---@param name string what messages call the file
+---@param options? native.ScanOptions
 ---@return tallyman.Rows
-function rows.open(source, columns, required, name)
-  local reader = failure.check(csv.reader(source))
+function rows.open(source, columns, required, name, options)
+  local reader = failure.check(csv.reader(source, options))
   local header = reader:header()
   local by_name, indexes = {}, {}
   for i, title in ipairs(header) do

@@ -151,7 +151,7 @@ end
 ---@param getenv? fun(name: string): string? for tests; os.getenv by default
 ---@return tallyman.Settings
 local function new(given, getenv)
-  local file = debug.getinfo(3, "S").source:match "^@(.*)$" or "settings"
+  local file = package.searchpath("settings", package.path) or "settings"
   local settings = merge(type(given) == "table" and given or {}, DEFAULTS, SHAPE)
   override(settings, getenv or os.getenv)
   local problems = validate.problems(settings, SHAPE, validate.place(file))

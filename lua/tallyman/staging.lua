@@ -55,8 +55,7 @@ local MATCHES = [[
 local function own_fault(row, plan, units)
   if row.fault then return row.fault, "" end
   if row.facilityId == "" and (row.externalFacilityId or "") == "" then
-    return row.externalFacilityId and "facilityId and externalFacilityId are both empty"
-      or "facilityId is empty", "facilityId"
+    return "facilityId and externalFacilityId are empty", "facilityId"
   end
   if row.idType == "" then return "idType is empty", "idType" end
   if row.idValue == "" then return "idValue is empty", "idValue" end
@@ -112,7 +111,8 @@ end
 function staging.open(oms, source, plan, name)
   local columns = {}
   for _, column in ipairs(plan.columns) do columns[column] = oms.settings.columns[column] end
-  local reader = rows.open(source, columns, plan.required, name)
+  local reader = rows.open(source, columns, plan.required, name,
+    { max_record = oms.settings.max_record })
   if not reader.indexes.facilityId and not reader.indexes.externalFacilityId then
     failure.raise(failure.bad_data, "%s:1:1: header has neither facilityId nor externalFacilityId",
       name)

@@ -1,5 +1,5 @@
---- For specs: a world with its own clock, an exchange and an OMS in a temporary folder, and the real
---- library with the real C filter. Jobs run one at a time, in this process.
+--- For specs: a world with its own clock, an exchange and an OMS in a temporary folder, and the
+--- real library with the real C filter. Jobs run one at a time, in this process.
 ---
 ---   local world <close> = testing.world { now = "2026-11-24 01:30:00", keys = { ... } }
 ---   world.exchange:put("inbound/ResetInventory_20261123_220000.csv", "...")
@@ -34,9 +34,9 @@ World.__index = World
 local function remove_tree(path)
   for name in dirent.files(path) do
     local inner = path .. "/" .. name
-    if name ~= "." and name ~= ".." then
-      if stat.S_ISDIR(stat.lstat(inner).st_mode) ~= 0 then remove_tree(inner) else os.remove(inner) end
-    end
+    local is_folder = stat.S_ISDIR(stat.lstat(inner).st_mode) ~= 0
+    if is_folder and name ~= "." and name ~= ".." then remove_tree(inner) end
+    if not is_folder then os.remove(inner) end
   end
   unistd.rmdir(path)
 end
@@ -112,7 +112,8 @@ end
 --- Writes lists of keys ("TYPE|VALUE") as the jobs of those names would have.
 local function keep_keys(world, lists)
   for name, keys in pairs(lists) do
-    local handle <close> = assert(io.open(("%s/keys/%s.csv"):format(world.settings.state, name), "w"))
+    local path = ("%s/keys/%s.csv"):format(world.settings.state, name)
+    local handle <close> = assert(io.open(path, "w"))
     handle:write "productId,idType,idValue\n"
     for _, key in ipairs(keys) do
       local id_type, id_value = key:match "^([^|]*)|(.*)$"
@@ -125,7 +126,7 @@ local testing = {}
 
 ---@class tallyman.WorldOptions
 ---@field now string local time, "2026-11-24 01:30:00"
----@field keys? table<string, string[]> lists that jobs have made: { active_products = { "SKU|A1" } }
+---@field keys? table<string, string[]> lists that jobs made: { active_products = { "SKU|A1" } }
 ---@field settings? table as in settings.lua; exchange, oms.database and state are the world's own
 
 --- Makes a world. Close it: `local world <close> = testing.world { ... }`, or in after_each.
