@@ -49,11 +49,16 @@ function Night:upload(snapshot, rows, name)
   for _, row in ipairs(rows) do
     lines[#lines + 1] = ("NY,%s,SKU,A1,%s,\n"):format(row[2] or "", row[1])
   end
+  self:upload_text(snapshot, table.concat(lines), name)
+end
+
+--- The POS uploads these bytes.
+function Night:upload_text(snapshot, text, name)
   local stamp = self:text(snapshot):gsub("[-:]", ""):gsub(" ", "_")
   name = name or ("inbound/ResetInventory_%s.csv"):format(stamp)
   local exchange = self.world.exchange
   if exchange:exists(name) then exchange:remove(name) end
-  exchange:put(name, table.concat(lines))
+  exchange:put(name, text)
   if not exchange:exists(name .. ".done") then exchange:put(name .. ".done", "") end
 end
 
