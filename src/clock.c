@@ -31,12 +31,14 @@ bool clock_start(struct failure *failure) {
   const char *text = getenv("TALLYMAN_NOW");
   if (text == NULL || *text == '\0') return true;
   struct tm parts = {0};
-  const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  if (rest == NULL || *rest != '\0') {
+  double fraction = 0;
+  char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
+  if (rest != NULL && *rest == '.') fraction = strtod(rest, &rest);
+  if (rest == NULL || strcmp(rest, "Z") != 0) {
     return fail(failure, EXIT_CONFIGURATION,
                 "TALLYMAN_NOW is '%s'; write it as 2026-11-24T02:00:00Z", text);
   }
-  shift = (double)timegm(&parts) - system_now();
+  shift = (double)timegm(&parts) + fraction - system_now();
   is_set = true;
   return true;
 }

@@ -4,7 +4,7 @@
 
 #include "failure.h"
 
-/* Reads TALLYMAN_NOW (YYYY-MM-DDTHH:MM:SSZ, UTC); unset: the system's time. Call once. */
+/* Reads TALLYMAN_NOW (YYYY-MM-DDTHH:MM:SS[.fff]Z, UTC); unset: the system's time. Call once. */
 bool clock_start(struct failure *failure);
 
 /* Seconds since 1970-01-01 UTC. */

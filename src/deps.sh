@@ -9,7 +9,7 @@ set -eu
 
 RUN_PACKAGES="gcc libc6-dev make pkg-config tzdata ca-certificates
   liblua5.4-dev libsqlite3-dev zlib1g-dev libxxhash-dev libssl-dev
-  lua-busted lua-dkjson lua-filesystem"
+  lua5.4 lua-busted lua-dkjson lua-filesystem"
 TEST_PACKAGES="lua-check clang-format cppcheck python3 gzip procps"
 
 here=$(cd "$(dirname "$0")/.." && pwd)

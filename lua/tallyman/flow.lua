@@ -53,7 +53,7 @@ function flow.run_script(path, arguments)
   io.stdout:flush()
   local command = { path, table.unpack(arguments or {}) }
   if clock.is_set() then
-    stdlib.setenv("TALLYMAN_NOW", (time.text(clock.now()):gsub(" ", "T")) .. "Z")
+    stdlib.setenv("TALLYMAN_NOW", time.iso(clock.now()))
   end
   local child, message = unistd.fork()
   if child == nil then failure.raise(failure.internal, "cannot fork: %s", message) end

@@ -194,7 +194,11 @@ local oms = {}
 ---@param settings tallyman.Settings
 ---@return tallyman.Oms
 function oms.open(settings)
-  local database = db.open(settings.oms.database)
+  local ok, database = failure.catch(db.open, settings.oms.database)
+  if not ok then
+    failure.raise(failure.code(database), "%s (the OMS: oms.database in the settings, TALLYMAN_OMS)",
+      tostring(database))
+  end
   database:script(cycle.tables)
   return setmetatable({ db = database, settings = settings }, Oms)
 end

@@ -108,6 +108,14 @@ function time.text(instant, zone)
   return format("%04d-%02d-%02d %02d:%02d:%02d", time.in_zone(instant, zone or "UTC"))
 end
 
+--- YYYY-MM-DDTHH:MM:SS.mmmZ, as TALLYMAN_NOW takes it.
+---@param instant number
+---@return string
+function time.iso(instant)
+  local millis = math.floor(instant % 1 * 1000)
+  return ("%s.%03dZ"):format((time.text(instant):gsub(" ", "T")), millis)
+end
+
 --- YYYYMMDDTHHMMSSZ, the stamp of our own files.
 ---@param instant number
 ---@return string

@@ -37,8 +37,10 @@ static int exit_code(int sqlite_code) {
 static int fail_named(lua_State *L, sqlite3 *database, const char *name, const char *what) {
   struct failure failure = {0};
   if (!check_stop(&failure)) return api_fail(L, &failure);
-  fail(&failure, exit_code(sqlite3_errcode(database)), "sqlite:%s: %s: %s", name, what,
-       sqlite3_errmsg(database));
+  int code = sqlite3_errcode(database), number = sqlite3_system_errno(database);
+  bool system = (code & 0xff) == SQLITE_CANTOPEN && number != 0;
+  fail(&failure, exit_code(code), "sqlite:%s: %s: %s", name, what,
+       system ? strerror(number) : sqlite3_errmsg(database));
   return api_fail(L, &failure);
 }
 
