@@ -24,7 +24,7 @@ return {
     rejects:commit()                   -- first: the import must never see one without the other
     target:commit()                    -- a .part until here; any error above leaves no trace
 
-    count.file, count.size = inbound.path, inbound.size
+    count.file, count.size, count.mtime = inbound.path, inbound.size, inbound.mtime
     return count
   end,
 }

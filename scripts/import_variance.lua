@@ -22,7 +22,7 @@ return {
 
     local figures
     if cycle.settled_at then
-      figures = { already = ("nothing to do: cycle %d is settled"):format(cycle.cycle_id) }
+      figures = variance.settled(cycle)
     else
       local overdue = night:now() >= cycle.reset_at + settings.variance.deadline
       if not tonight and not overdue then

@@ -221,3 +221,16 @@ it("refuses a snapshot over ten minutes in the future, and takes one within", fu
   n.world.exchange:remove "filtered/ResetInventoryActive_20261124T021100Z.csv"
   assert.equal(0, n:reset().code)
 end)
+
+it("leaves an inbound file that was replaced after the filter had read it, and says so", function()
+  n:upload("22:00", { { 4 } })
+  n:run("active_products", "01:00")
+  n:run("filter_inventory", "01:30")
+  n:upload("22:00", { { 400 } })
+  local outcome = n:run("import_reset", "02:00")
+  assert.equal("4/4", n:totals())
+  assert.match("was replaced after the filter", outcome.figures.warnings[1])
+  assert.equal("ResetInventory_20261123_220000.csv", n.world:names "inbound" [1])
+  n:run("filter_inventory", "02:10")
+  assert.equal(3, n:run("import_reset", "02:20").code) -- same snapshot, other bytes
+end)

@@ -191,6 +191,24 @@ function reset.apply(night, oms, exchange, filtered)
   return figures
 end
 
+--- Whether the POS replaced a file after tonight's filter had read it: then nobody has seen it yet.
+local function is_unread(night, entry)
+  local run = night.store:last("filter_inventory", night.date)
+  local read = run and run.figures
+  return read and read.file == entry.path
+    and (read.size ~= entry.size or read.mtime ~= entry.mtime)
+end
+
+--- Archives one file, unless it is one that nobody has read.
+local function archive_one(night, exchange, entry)
+  if is_unread(night, entry) then
+    night:warn("%s was replaced after the filter had read it: not archived, run the filter again",
+      entry.path)
+  else
+    exchange:archive(night.settings, entry, night.date)
+  end
+end
+
 --- Moves the files of applied resets to the archive: inbound (older ones as superseded), filtered
 --- and rejects; prunes archives and history. Doing it again does nothing.
 ---@param night tallyman.Night
@@ -201,7 +219,7 @@ function reset.archive(night, exchange, snapshot)
   for _, pattern in ipairs { settings.inbound, settings.filtered, settings.filter_rejects,
     settings.import_rejects } do
     for _, entry in ipairs(exchange:find(pattern, true)) do
-      if entry.snapshot <= snapshot then exchange:archive(settings, entry, night.date) end
+      if entry.snapshot <= snapshot then archive_one(night, exchange, entry) end
     end
   end
   exchange:prune(settings, night:keep_from())

@@ -111,6 +111,14 @@ local function book_hand_added(oms, file)
   return #hand_added
 end
 
+--- What a run has to say of a cycle that is settled already.
+---@param of tallyman.Cycle
+---@return table figures
+function variance.settled(of)
+  return { already = ("nothing to do: cycle %d is settled (by %s, %s UTC)"):format(of.cycle_id,
+    of.settled_by, of.settled_at) }
+end
+
 --- Settles a cycle, with its file or (nil) without, in one transaction.
 ---@param night tallyman.Night
 ---@param oms tallyman.Oms
@@ -121,10 +129,11 @@ end
 function variance.settle(night, oms, exchange, of, file)
   return oms.db:transaction(function()
     local now = cycle.newest(oms.db)
-    if not now or now.cycle_id ~= of.cycle_id or now.settled_at then
-      failure.raise(failure.try_again, "cycle %d was settled or replaced meanwhile; run again",
-        of.cycle_id)
+    if now.cycle_id ~= of.cycle_id then
+      failure.raise(failure.try_again, "cycle %d was replaced by cycle %d meanwhile; run again",
+        of.cycle_id, now.cycle_id)
     end
+    if now.settled_at then return variance.settled(now) end
     if not file then return settle.book(oms, of, { by = "deadline" }) end
     stage(oms, exchange, file)
     local skipped = report_rows(night, oms, file, of.cycle_id)
