@@ -36,8 +36,8 @@ static bool read_key(const struct record *record, const size_t columns[2], size_
   size_t size[2] = {0, 0};
   for (size_t i = 0; i < count; i++) {
     if (columns[i] >= record->count) return false;
-    if (record->fault == FAULT_TEXT_AFTER_QUOTE && record->fault_field == columns[i]) return false;
     const struct field *field = &record->fields[columns[i]];
+    if (!field_is_sound(record, field)) return false;
     size[i] = field_text(record, field, scratch, &text[i]);
     scratch += field->size;
   }
@@ -120,7 +120,6 @@ static bool run(struct filter *filter, struct failure *failure) {
   filter->counts->last_line_end = filter->scan.header.size > filter->scan.header.body;
   while ((result = scan_next(&filter->scan, &record, failure)) == SCAN_RECORD) {
     if (!decide(filter, &record, failure)) return false;
-    filter->counts->bytes += record.size;
     filter->counts->last_line_end = record.size > record.body;
     if (!tell_progress(filter, &told, failure)) return false;
   }
@@ -131,6 +130,7 @@ static bool run(struct filter *filter, struct failure *failure) {
 static bool balance(struct filter *filter, struct failure *failure) {
   struct filter_counts *counts = filter->counts;
   counts->read = filter->scan.records;
+  counts->bytes = filter->scan.bytes;
   if (counts->read == counts->kept + counts->left_out + counts->rejected) return true;
   return fail(failure, EXIT_INTERNAL,
               "%s: %" PRIu64 " records read, but %" PRIu64 " kept, %" PRIu64 " left out, %" PRIu64
@@ -160,7 +160,6 @@ bool filter_run(struct source *source, struct sink *sink, const struct filter_op
   memset(counts, 0, sizeof *counts);
   if (!scan_open(&filter.scan, source, &options->scan, failure)) return false;
   counts->delimiter = filter.scan.delimiter;
-  counts->bytes = filter.scan.header_size;
   filter.scratch = new_scratch(&filter.scan, failure);
   bool done = filter.scratch != NULL && filter_all(&filter, failure);
   free(filter.scratch);

@@ -1,11 +1,11 @@
 /* A source that inflates what another source gives, when that is gzip, and passes it on when not.
  * RFC 1952: a file may have several members one after the other; each ends with a check sum and a
  * length, which zlib verifies. A member without its end means that the file was cut off. */
+#include "gzip.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
-
-#include "stream.h"
 
 enum { INPUT_BUFFER = 256 * 1024, PEEK = 2, GZIP_WINDOW = 15 + 16 };
 
@@ -149,6 +149,7 @@ static bool peek(struct inflating *self, struct failure *failure) {
 }
 
 struct source *source_inflating(struct source *inner, struct failure *failure) {
+  if (inner == NULL) return NULL;
   struct inflating *self = calloc(1, sizeof *self);
   char *name = inner->name == NULL ? NULL : strdup(inner->name);
   if (self == NULL || name == NULL) {

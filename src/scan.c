@@ -38,22 +38,6 @@ static bool add_field(struct scan *scan, struct record *record, size_t at, size_
   return true;
 }
 
-/* Moves *at from a field's opening quote to the byte behind its closing one; false, and *at = size,
- * when it isn't closed within the bytes at hand. */
-static bool skip_quoted(const char *bytes, size_t *at, size_t size) {
-  for (size_t i = *at + 1; i < size; i += 2) {
-    const char *quote = memchr(bytes + i, '"', size - i);
-    if (quote == NULL) break;
-    i = (size_t)(quote - bytes);
-    if (i + 1 >= size || bytes[i + 1] != '"') {
-      *at = i + 1;
-      return true;
-    }
-  }
-  *at = size;
-  return false;
-}
-
 /* Index of the next delimiter or line feed at or behind `at`, or `size`. */
 static size_t field_end(const char *bytes, size_t at, size_t size, char delimiter) {
   while (at < size && bytes[at] != delimiter && bytes[at] != '\n') at++;
@@ -180,17 +164,30 @@ static enum scan_result next_raw(struct scan *scan, struct record *record,
   if (record->body > scan->options.max_record) return too_long(scan, failure);
   record->fields = scan->fields;
   scan->begin += record->size;
+  scan->bytes += record->size;
   scan->line += record->quoted ? count_lines(record->bytes, record->size) : 1;
   return SCAN_RECORD;
 }
 
-enum scan_result scan_next(struct scan *scan, struct record *record, struct failure *failure) {
+/* Finds the next record that isn't blank and isn't where the file was cut off. */
+static enum scan_result next_whole(struct scan *scan, struct record *record,
+                                   struct failure *failure) {
   enum scan_result result;
   do {
     result = next_raw(scan, record, failure);
   } while (result == SCAN_RECORD && record->body == 0);
+  if (result == SCAN_RECORD && !check_cut_off(scan, record, failure)) return SCAN_FAILED;
+  return result;
+}
+
+enum scan_result scan_next(struct scan *scan, struct record *record, struct failure *failure) {
+  if (scan->failed.code != 0) {
+    *failure = scan->failed;
+    return SCAN_FAILED;
+  }
+  enum scan_result result = next_whole(scan, record, failure);
+  if (result == SCAN_FAILED) scan->failed = *failure;
   if (result != SCAN_RECORD) return result;
-  if (!check_cut_off(scan, record, failure)) return SCAN_FAILED;
   if (record->fault == FAULT_NONE && record->count < scan->columns) {
     record->fault = FAULT_TOO_FEW;
     record->fault_field = record->count;
@@ -214,49 +211,70 @@ static bool read_byte_order_mark(struct scan *scan, struct failure *failure) {
   }
   if (scan->end >= size && memcmp(scan->buffer, BYTE_ORDER_MARK, size) == 0) scan->bom = size;
   scan->begin = scan->bom;
+  scan->bytes = scan->bom;
   return true;
 }
 
-/* The number of bytes up to the first line end outside quotes, leading blank lines included; 0
- * when it isn't there. Quotes are only counted: what they mean depends on the delimiter. */
-static size_t first_line(const char *bytes, size_t size) {
-  bool quoted = false, blank = true;
-  for (size_t i = 0; i < size; i++) {
-    if (bytes[i] == '"') quoted = !quoted;
-    if (bytes[i] == '\n' && !quoted && !blank) return i;
-    if (bytes[i] != '\n' && bytes[i] != '\r') blank = false;
+/* What a look at the first line found: where it ends, and how often each delimiter stands in it
+ * outside quotes. Which one it is isn't known yet, so a quote opens a field behind any of them. */
+struct first_line {
+  bool complete;
+  size_t commas, semicolons, tabs;
+};
+
+static struct first_line look_at_first_line(const char *bytes, size_t size) {
+  struct first_line line = {false, 0, 0, 0};
+  bool field_start = true;
+  for (size_t i = 0; i < size && !line.complete; i++) {
+    if (bytes[i] == '"' && field_start) {
+      skip_quoted(bytes, &i, size);
+      field_start = false;
+      i--;
+      continue;
+    }
+    line.commas += bytes[i] == ',';
+    line.semicolons += bytes[i] == ';';
+    line.tabs += bytes[i] == '\t';
+    line.complete = bytes[i] == '\n';
+    field_start = bytes[i] == ',' || bytes[i] == ';' || bytes[i] == '\t';
   }
-  return 0;
+  return line;
 }
 
-/* The delimiter of a header: a comma if there is one outside quotes, else the more frequent of
+/* The delimiter of a first line: a comma if there is one outside quotes, else the more frequent of
  * semicolon and tab, else a comma. */
-static char guess_delimiter(const char *bytes, size_t size) {
-  size_t semicolons = 0, tabs = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < size; i++) {
-    if (bytes[i] == '"') quoted = !quoted;
-    if (quoted) continue;
-    if (bytes[i] == ',') return ',';
-    semicolons += bytes[i] == ';';
-    tabs += bytes[i] == '\t';
-  }
-  if (semicolons == 0 && tabs == 0) return ',';
-  return semicolons >= tabs ? ';' : '\t';
+static char delimiter_of(const struct first_line *line) {
+  if (line->commas > 0 || line->semicolons + line->tabs == 0) return ',';
+  return line->semicolons >= line->tabs ? ';' : '\t';
 }
 
-/* Reads on until the header's end is at hand, and sets the delimiter. */
+/* Goes over blank lines before the header, reading on as needed. */
+static bool skip_blank_lines(struct scan *scan, struct failure *failure) {
+  for (;;) {
+    const char *bytes = scan->buffer + scan->begin;
+    size_t size = scan->end - scan->begin;
+    size_t blank = size >= 1 && bytes[0] == '\n' ? 1 : 0;
+    if (size >= 2 && bytes[0] == '\r' && bytes[1] == '\n') blank = 2;
+    scan->begin += blank;
+    scan->bytes += blank;
+    scan->line += blank > 0;
+    bool undecided = size == 0 || (size == 1 && bytes[0] == '\r');
+    if (blank == 0 && (!undecided || scan->at_end)) return true;
+    if (undecided && !refill(scan, failure)) return false;
+  }
+}
+
+/* Reads on until the first line's end is at hand, and sets the delimiter. */
 static bool find_delimiter(struct scan *scan, struct failure *failure) {
   scan->delimiter = scan->options.delimiter;
   if (scan->delimiter != 0) return true;
-  size_t size;
-  while ((size = first_line(scan->buffer + scan->begin, scan->end - scan->begin)) == 0) {
-    if (scan->at_end || scan->end - scan->begin > scan->options.max_record) break;
+  for (;;) {
+    size_t size = scan->end - scan->begin;
+    struct first_line line = look_at_first_line(scan->buffer + scan->begin, size);
+    scan->delimiter = delimiter_of(&line);
+    if (line.complete || scan->at_end || size > scan->options.max_record) return true;
     if (!refill(scan, failure)) return false;
   }
-  if (size == 0) size = scan->end - scan->begin;
-  scan->delimiter = guess_delimiter(scan->buffer + scan->begin, size);
-  return true;
 }
 
 /* Copies the header, since the buffer moves on. */
@@ -281,7 +299,10 @@ static bool keep_header(struct scan *scan, const struct record *header, struct f
 /* Everything that comes before the first record. */
 static bool read_header(struct scan *scan, struct failure *failure) {
   struct record header;
-  if (!read_byte_order_mark(scan, failure) || !find_delimiter(scan, failure)) return false;
+  if (!read_byte_order_mark(scan, failure) || !skip_blank_lines(scan, failure) ||
+      !find_delimiter(scan, failure)) {
+    return false;
+  }
   enum scan_result result = scan_next(scan, &header, failure);
   if (result == SCAN_FAILED) return false;
   if (result == SCAN_END) {
@@ -339,59 +360,4 @@ bool scan_find(const struct scan *scan, const char *name, size_t *column, struct
   return fail(failure, EXIT_BAD_DATA, "%s:%llu:1: header has %s column '%s': %.*s",
               scan->source->name, (unsigned long long)scan->header.line,
               found == 0 ? "no" : "more than one", name, shown, scan->header.bytes);
-}
-
-/* ---- fields ---- */
-
-size_t field_text(const struct record *record, const struct field *field, char *scratch,
-                  const char **text) {
-  const char *raw = record->bytes + field->at;
-  size_t size = field->size;
-  *text = raw;
-  if (size == 0 || raw[0] != '"') return size;
-  size_t closing = 0;
-  skip_quoted(raw, &closing, size);
-  *text = raw + 1;
-  if (closing == size && memchr(raw + 1, '"', size - 2) == NULL) return size - 2;
-  size_t used = 0;
-  for (size_t i = 1; i + 1 < closing; i++) {
-    scratch[used++] = raw[i];
-    if (raw[i] == '"') i++;
-  }
-  memcpy(scratch + used, raw + closing, size - closing);
-  *text = scratch;
-  return used + (size - closing);
-}
-
-/* The number of bytes that the character at `at` takes. */
-static size_t character_size(const unsigned char *at, size_t left) {
-  size_t size = *at >= 0xF0 && *at < 0xF5 ? 4 : *at >= 0xE0 ? 3 : *at >= 0xC2 ? 2 : 1;
-  if (*at >= 0xF5 || size > left) return 1;
-  for (size_t i = 1; i < size; i++) {
-    if ((at[i] & 0xC0) != 0x80) return 1;
-  }
-  return size;
-}
-
-size_t record_column(const struct record *record, size_t offset) {
-  const char *start = record->bytes;
-  const char *line_feed = memrchr(start, '\n', offset);
-  size_t at = line_feed == NULL ? 0 : (size_t)(line_feed - start) + 1, column = 1;
-  for (; at < offset; column++) {
-    at += character_size((const unsigned char *)start + at, offset - at);
-  }
-  return column;
-}
-
-size_t fault_offset(const struct record *record) {
-  return record->fault == FAULT_TOO_FEW ? record->body : record->fields[record->fault_field].at;
-}
-
-const char *fault_text(enum fault fault) {
-  switch (fault) {
-    case FAULT_TOO_FEW: return "fewer fields than the header";
-    case FAULT_TOO_MANY: return "more fields than the header";
-    case FAULT_TEXT_AFTER_QUOTE: return "text after a closing quote";
-    default: return "nothing wrong";
-  }
 }

@@ -113,7 +113,7 @@ struct source *source_file(const char *path, struct failure *failure) {
     file_close(&file->base);
     return NULL;
   }
-  return source_inflating(&file->base, failure);
+  return &file->base;
 }
 
 struct memory_source {
@@ -148,7 +148,7 @@ struct source *source_memory(const char *name, const void *bytes, size_t size,
   memory->base.total_bytes = size;
   memory->size = size;
   memcpy(memory->bytes, bytes, size);
-  return source_inflating(&memory->base, failure);
+  return &memory->base;
 }
 
 void source_free_digest(struct source *source) { digest_free(source->digest); }
@@ -307,10 +307,27 @@ const char *sink_memory_bytes(const struct sink *sink, size_t *size) {
 }
 
 bool sink_write(struct sink *sink, const void *bytes, size_t size, struct failure *failure) {
-  if (!sink->write(sink, bytes, size, failure)) return false;
+  if (sink->state != SINK_OPEN) {
+    return fail(failure, EXIT_IO, "%s %s and takes nothing any more", sink->name,
+                sink->state == SINK_BROKEN ? "failed before" : "is finished");
+  }
+  if (!sink->write(sink, bytes, size, failure)) {
+    sink->state = SINK_BROKEN;
+    return false;
+  }
   digest_update(sink->digest, bytes, size);
   sink->bytes += size;
   return true;
+}
+
+bool sink_finish(struct sink *sink, struct failure *failure) {
+  if (sink->state == SINK_FINISHED) return true;
+  if (sink->state == SINK_BROKEN) {
+    return fail(failure, EXIT_IO, "%s failed before", sink->name);
+  }
+  bool done = sink->finish(sink, failure);
+  sink->state = done ? SINK_FINISHED : SINK_BROKEN;
+  return done;
 }
 
 /* ---- names ---- */

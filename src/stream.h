@@ -31,15 +31,16 @@ struct sink {
   void (*close)(struct sink *self);
   char *name;
   uint64_t bytes; /* taken so far */
+  enum { SINK_OPEN, SINK_FINISHED, SINK_BROKEN } state;
   struct digest *digest;
 };
 
 enum { SHA256_HEX = 64 };
 
-/* The file at `path`, "-" for standard input. gzip content is inflated on the fly. */
+/* The file at `path`, "-" for standard input. */
 struct source *source_file(const char *path, struct failure *failure);
 
-/* A copy of `size` bytes; gzip content is inflated too. */
+/* A copy of `size` bytes. */
 struct source *source_memory(const char *name, const void *bytes, size_t size,
                              struct failure *failure);
 
@@ -60,8 +61,12 @@ struct sink *sink_file(const char *path, mode_t mode, struct failure *failure);
 struct sink *sink_memory(struct failure *failure);
 const char *sink_memory_bytes(const struct sink *sink, size_t *size);
 
-/* Writes through sink->write and keeps count and digest; what everybody calls. */
+/* Writes through sink->write and keeps count and digest; what everybody calls. A sink that failed
+ * once, or was finished, takes nothing any more. */
 bool sink_write(struct sink *sink, const void *bytes, size_t size, struct failure *failure);
+
+/* Finishes through sink->finish; again: true. A sink that failed goes on failing. */
+bool sink_finish(struct sink *sink, struct failure *failure);
 
 /* The SHA-256 so far as lower-case hex and a final zero; false when none was asked for. */
 bool digest_hex(const struct digest *digest, char hex[SHA256_HEX + 1]);
@@ -69,10 +74,6 @@ bool digest_hex(const struct digest *digest, char hex[SHA256_HEX + 1]);
 /* Renames `from` onto `to`, which must not exist (EXIT_CANT_CREATE) unless `replace`; then syncs
  * the folder, so that the name survives a power cut. */
 bool publish_file(const char *from, const char *to, bool replace, struct failure *failure);
-
-/* Wraps `inner` (taking it over, on failure too) so that gzip content comes out inflated and
- * anything else as it is. Found out by the first two bytes: no CSV begins with 1F 8B. */
-struct source *source_inflating(struct source *inner, struct failure *failure);
 
 /* Set to the signal's number by the host; blocking calls of the engine give up when it is. */
 extern volatile int stop_signal;

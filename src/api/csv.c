@@ -44,7 +44,8 @@ static void check_columns(lua_State *L, int index, const char *columns[2]) {
   columns[1] = NULL;
   for (lua_Integer i = 1; i <= count; i++) {
     lua_geti(L, index, i);
-    columns[i - 1] = luaL_checkstring(L, -1); /* the table keeps it alive */
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_argerror(L, index, "must name columns by strings");
+    columns[i - 1] = lua_tostring(L, -1); /* the table keeps it alive */
     lua_pop(L, 1);
   }
 }
@@ -115,9 +116,13 @@ static bool call_progress(void *context, uint64_t done, uint64_t total, struct f
   lua_pushinteger(L, (lua_Integer)done);
   lua_pushinteger(L, (lua_Integer)total);
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) return fail(failure, -1, "error in the progress function");
-  void **source = lua_touserdata(L, 1), **sink = lua_touserdata(L, 2);
-  if (*source != NULL && *sink != NULL) return true;
-  return fail(failure, EXIT_INTERNAL, "the progress function closed the filter's source or sink");
+  for (int i = 1; i <= 6; i++) { /* source, sink, options, key, keep, rejects */
+    void **handle = lua_touserdata(L, i);
+    if (handle != NULL && *handle == NULL) {
+      return fail(failure, EXIT_INTERNAL, "the progress function closed what the filter uses");
+    }
+  }
+  return true;
 }
 
 /* Pushes the counts as a table. */
@@ -264,9 +269,12 @@ static struct record *check_record(lua_State *L, struct reader *reader) {
 
 /* reader:column(index) -> character column at which that field of the current record stands */
 static int l_column(lua_State *L) {
-  struct record *record = check_record(L, api_handle(L, 1, READER));
+  struct reader *reader = api_handle(L, 1, READER);
+  struct record *record = check_record(L, reader);
   lua_Integer index = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, index >= 1 && (size_t)index <= record->count, 2, "no such field");
+  size_t known = reader->scan.columns + 1; /* the first surplus field is where the fault is */
+  if (record->count < known) known = record->count;
+  luaL_argcheck(L, index >= 1 && (size_t)index <= known, 2, "no such field");
   lua_pushinteger(L, (lua_Integer)record_column(record, record->fields[index - 1].at));
   return 1;
 }

@@ -1,6 +1,7 @@
 /* native.file: sources and sinks over files and memory. See lua/meta/file.lua for types. */
 #include <stdlib.h>
 
+#include "../gzip.h"
 #include "api.h"
 
 enum { LARGEST_READ = 1024 * 1024 };
@@ -39,7 +40,7 @@ static int l_source(lua_State *L) {
   struct failure failure = {0};
   api_check_options(L, 2, SOURCE_OPTIONS);
   api_new_handle(L, API_SOURCE);
-  return return_source(L, source_file(path, &failure), 2, &failure);
+  return return_source(L, source_inflating(source_file(path, &failure), &failure), 2, &failure);
 }
 
 /* text(bytes [, name [, { digest = }]]) -> source */
@@ -50,7 +51,8 @@ static int l_text(lua_State *L) {
   struct failure failure = {0};
   api_check_options(L, 3, SOURCE_OPTIONS);
   api_new_handle(L, API_SOURCE);
-  return return_source(L, source_memory(name, bytes, size, &failure), 3, &failure);
+  struct source *source = source_memory(name, bytes, size, &failure);
+  return return_source(L, source_inflating(source, &failure), 3, &failure);
 }
 
 /* source:read(size) -> bytes, or nil at the end */
@@ -122,7 +124,7 @@ static int l_write(lua_State *L) {
 static int l_finish(lua_State *L) {
   struct sink *sink = api_handle(L, 1, API_SINK);
   struct failure failure = {0};
-  if (!sink->finish(sink, &failure)) return api_fail(L, &failure);
+  if (!sink_finish(sink, &failure)) return api_fail(L, &failure);
   lua_pushboolean(L, true);
   return 1;
 }
