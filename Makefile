@@ -15,8 +15,8 @@ ALL     = $(CFLAGS) -std=gnu11 $(WARN) -MMD -MP $(shell pkg-config --cflags $(LI
 LINK    = $(shell pkg-config --libs $(LIBS)) -lm
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
-ENGINE  := $(filter-out src/main.c src/host.c,$(wildcard src/*.c))
-HOST    := src/main.c src/host.c $(wildcard src/api/*.c) $(ENGINE)
+ENGINE  := $(filter-out src/main.c src/host.c src/host_signals.c,$(wildcard src/*.c))
+HOST    := src/main.c src/host.c src/host_signals.c $(wildcard src/api/*.c) $(ENGINE)
 CTESTS  := $(wildcard tests/c/*_test.c)
 BUILD   := build
 

@@ -36,14 +36,17 @@ local function check_local(path)
 end
 
 local function read_keys(path)
-  local handle, message = io.open(path, "rb")
-  if not handle then failure.raise(failure.no_input, "cannot open %s", message) end
-  local keys = csv.keyset()
-  for line in handle:lines() do
-    local key = line:gsub("\r$", "")
-    if key ~= "" then failure.check(keys:add(key)) end
-  end
-  handle:close()
+  local list <close> = failure.check(file.source(path))
+  local keys, rest = csv.keyset(), ""
+  repeat
+    local block = failure.check(list:read(65536))
+    local text = rest .. (block or "\n")
+    for line in text:gmatch "([^\n]*)\n" do
+      local key = line:gsub("\r$", "")
+      if key ~= "" then failure.check(keys:add(key)) end
+    end
+    rest = text:match "[^\n]*$"
+  until not block
   return keys
 end
 

@@ -34,11 +34,13 @@ bool clock_start(struct failure *failure) {
   double fraction = 0;
   char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
   if (rest != NULL && *rest == '.') fraction = strtod(rest, &rest);
-  if (rest == NULL || strcmp(rest, "Z") != 0) {
+  struct tm given = parts;
+  time_t seconds = timegm(&parts); /* turns a 31st of February into another day */
+  if (rest == NULL || strcmp(rest, "Z") != 0 || given.tm_mday != parts.tm_mday) {
     return fail(failure, EXIT_CONFIGURATION,
                 "TALLYMAN_NOW is '%s'; write it as 2026-11-24T02:00:00Z", text);
   }
-  shift = (double)timegm(&parts) + fraction - system_now();
+  shift = (double)seconds + fraction - system_now();
   is_set = true;
   return true;
 }

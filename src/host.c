@@ -6,10 +6,10 @@
 #define _GNU_SOURCE
 #include "host.h"
 
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <lualib.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,14 +18,13 @@
 
 #include "api/api.h"
 #include "clock.h"
+#include "host_signals.h"
 
 #ifndef TALLYMAN_VERSION
 #define TALLYMAN_VERSION "0.1.0"
 #endif
 
 enum { EXIT_SCRIPT = 1, EXIT_USAGE = 64 };
-
-#define FAILURE "tallyman.failure"
 
 static const char USAGE[] =
     "usage: tallyman [-i] [-e CODE] [SCRIPT [ARG...] | -]\n"
@@ -43,38 +42,6 @@ static const char USAGE[] =
     "Exit codes: 0 done, 1 script error, 3 refused, 64 usage, 65 bad data, 66 no such input,\n"
     "69 unavailable, 70 internal, 73/74 can't write, 75 try again, 77 not permitted, 78 "
     "settings.\n";
-
-/* ---- signals ---- */
-
-static lua_State *signalled_state;
-
-/* Runs in the Lua state at the next instruction after a signal: raises once. */
-static void raise_stop(lua_State *L, lua_Debug *activation) {
-  (void)activation;
-  lua_sethook(L, NULL, 0, 0);
-  lua_newtable(L);
-  lua_pushfstring(L, "stopped by signal %d", (int)stop_signal);
-  lua_setfield(L, -2, "message");
-  lua_pushinteger(L, 128 + stop_signal);
-  lua_setfield(L, -2, "code");
-  luaL_setmetatable(L, FAILURE);
-  lua_error(L);
-}
-
-/* Only the host installs handlers: the engine's waits see stop_signal, Lua code the hook. */
-static void on_signal(int number) {
-  stop_signal = number;
-  lua_sethook(signalled_state, raise_stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
-}
-
-static void install_handlers(lua_State *L) {
-  struct sigaction action = {.sa_handler = on_signal};
-  signalled_state = L;
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-  signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, told like any other */
-  signal(SIGXFSZ, SIG_IGN); /* so is a file-size limit */
-}
 
 /* ---- failures ---- */
 
@@ -97,24 +64,57 @@ static int l_failure(lua_State *L) {
   return 1;
 }
 
-/* Message handler: leaves failures (the world's fault, told in one line) as they are and gives
- * script errors a traceback. */
-static int add_traceback(lua_State *L) {
-  if (luaL_testudata(L, 1, FAILURE) != NULL || lua_istable(L, 1)) return 1;
-  const char *message = luaL_tolstring(L, 1, NULL);
-  luaL_traceback(L, L, message, 1);
+/* Whether the value at `index` is a failure: a table with that metatable. */
+static bool is_failure(lua_State *L, int index) {
+  if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
+  luaL_getmetatable(L, FAILURE);
+  bool same = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return same;
+}
+
+/* tostring, to be called protected: an error value's own __tostring may fail. */
+static int l_text(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
   return 1;
+}
+
+/* Message handler: leaves failures (the world's fault, told in one line) as they are; gives script
+ * errors, whatever value they are, a place and a traceback. */
+static int add_traceback(lua_State *L) {
+  if (is_failure(L, 1)) return 1;
+  bool has_place = lua_isstring(L, 1);
+  lua_pushcfunction(L, l_text);
+  lua_pushvalue(L, 1);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    lua_pushfstring(L, "error value, a %s, that can't be made into text", luaL_typename(L, 1));
+  }
+  luaL_where(L, has_place ? 0 : 2);
+  lua_insert(L, -2);
+  lua_concat(L, 2);
+  luaL_traceback(L, L, lua_tostring(L, -1), 1);
+  return 1;
+}
+
+/* The exit code of the failure on top of the stack; never that of success. */
+static int failure_code(lua_State *L) {
+  lua_getfield(L, -1, "code");
+  lua_Integer code = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return code > 0 && code < 256 ? (int)code : EXIT_INTERNAL;
 }
 
 /* Prints the error on top of the stack and gives the exit code that it stands for. */
 static int report(lua_State *L) {
   int code = EXIT_SCRIPT;
-  if (lua_istable(L, -1)) {
-    if (lua_getfield(L, -1, "code") == LUA_TNUMBER) code = (int)lua_tointeger(L, -1);
-    lua_pop(L, 1);
+  if (is_failure(L, -1)) {
+    code = failure_code(L);
+    lua_getfield(L, -1, "message");
+    lua_remove(L, -2);
   }
-  fprintf(stderr, "tallyman: %s\n", luaL_tolstring(L, -1, NULL));
-  lua_pop(L, 2);
+  const char *text = lua_tostring(L, -1);
+  fprintf(stderr, "tallyman: %s\n", text == NULL ? "an error without words" : text);
+  lua_pop(L, 1);
   return code;
 }
 
@@ -213,6 +213,16 @@ static void add_host_module(lua_State *L, const char *executable, const char *li
   lua_pop(L, 1);
 }
 
+/* `require "settings"` goes through the library, so that a wrong settings.lua is told like one. */
+static int l_settings(lua_State *L) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "tallyman.script");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "load_settings");
+  lua_call(L, 0, 1);
+  return 1;
+}
+
 /* Opens the standard libraries and puts the natives into package.preload. */
 static void open_libraries(lua_State *L) {
   lua_pushboolean(L, true);
@@ -223,6 +233,8 @@ static void open_libraries(lua_State *L) {
     lua_pushcfunction(L, native->func);
     lua_setfield(L, -2, native->name);
   }
+  lua_pushcfunction(L, l_settings);
+  lua_setfield(L, -2, "settings");
   lua_pop(L, 1);
   luaL_newmetatable(L, FAILURE);
   lua_pushcfunction(L, l_failure_text);
@@ -245,7 +257,7 @@ static bool prepare(lua_State *L) {
   }
   add_host_module(L, executable, library);
   set_library_paths(L, library);
-  install_handlers(L);
+  host_install_signals(L);
   return true;
 }
 
@@ -280,7 +292,11 @@ static int run_script(lua_State *L, const char *script) {
     fprintf(stderr, "tallyman: cannot open %s: no such script\n", script);
     return EXIT_NO_INPUT;
   }
-  if (luaL_loadfile(L, script) != LUA_OK) return report(L);
+  int loaded = luaL_loadfile(L, script);
+  if (loaded != LUA_OK) {
+    int code = report(L);
+    return loaded == LUA_ERRFILE ? EXIT_NO_INPUT : code;
+  }
   lua_getglobal(L, "arg");
   int count = (int)luaL_len(L, -1);
   luaL_checkstack(L, count + 4, "too many arguments");
@@ -349,7 +365,25 @@ static int run(lua_State *L, int argc, char *argv[]) {
   return code == 0 && interactive ? run_module(L, "tallyman.interactive") : code;
 }
 
+/* Standard streams that are closed would be replaced by the next file that is opened: each gets a
+ * descriptor that fails when it is used. */
+static void hold_standard_streams(void) {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++) {
+    if (fcntl(stream, F_GETFD) != -1) continue;
+    int placed = open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    if (placed != stream && placed >= 0) close(placed);
+  }
+}
+
+/* Whether everything that was printed has got out; if not, says so. */
+static bool flush_output(void) {
+  if (fflush(stdout) == 0 && !ferror(stdout)) return true;
+  fputs("tallyman: cannot write standard output\n", stderr);
+  return false;
+}
+
 int host_main(int argc, char *argv[]) {
+  hold_standard_streams();
   if (argc > 1 && strcmp(argv[1], "--help") == 0) return usage(stdout, 0);
   if (argc > 1 && strcmp(argv[1], "--version") == 0) {
     puts("tallyman " TALLYMAN_VERSION " (" LUA_RELEASE ")");
@@ -362,9 +396,5 @@ int host_main(int argc, char *argv[]) {
   }
   int code = prepare(L) ? run(L, argc, argv) : EXIT_CONFIGURATION;
   lua_close(L);
-  if (fflush(stdout) != 0 && code == 0) {
-    fputs("tallyman: cannot write standard output\n", stderr);
-    code = EXIT_IO;
-  }
-  return code;
+  return !flush_output() && code == 0 ? EXIT_IO : code;
 }

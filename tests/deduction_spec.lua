@@ -1,4 +1,4 @@
---- What the deduction counts beyond the numeric cases: delays, nulls, transfers, old shipments, rules.
+--- What the deduction counts beyond the numeric cases: delays, nulls, transfers, old shipments.
 local night = require "tests.support.night"
 
 --- After a night whose file says 10: QOH/ATP in the end, and the reset's outcome.

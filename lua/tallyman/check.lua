@@ -25,6 +25,16 @@ local function check_table(path, chunk, problems)
   for _, problem in ipairs(script.problems(value, path)) do add(problems, problem) end
 end
 
+--- Loads the settings beside a script; where they are wrong, the defaults stand in, so that the script
+--- can be checked all the same.
+local function load_settings(problems)
+  package.loaded.settings = nil
+  local ok, wrong = pcall(require, "settings")
+  if ok then return end
+  add(problems, tostring(wrong))
+  package.loaded.settings = require "tallyman.settings" {}
+end
+
 --- Checks one script and the settings beside it.
 local function check_script(path, problems)
   local handle <close> = io.open(path, "rb")
@@ -33,18 +43,10 @@ local function check_script(path, problems)
   local chunk, message = load(source, "@" .. path, "t")
   if not chunk then return add(problems, message) end
   if not returns_table(source) then return end
-  local folder = require "tallyman.script".folder(path)
   local search = package.path
-  package.path = folder .. "/?.lua;" .. search
-  package.loaded.settings = nil
-  local settings = folder .. "/settings.lua"
-  if path:match "settings%.lua$" or loadfile(settings) == nil then
-    local ok, wrong = pcall(chunk)
-    if not ok then add(problems, tostring(wrong)) end
-  else
-    local ok, wrong = pcall(require, "settings")
-    if ok then check_table(path, chunk, problems) else add(problems, tostring(wrong)) end
-  end
+  package.path = require "tallyman.script".folder(path) .. "/?.lua;" .. search
+  load_settings(problems)
+  if not path:match "settings%.lua$" then check_table(path, chunk, problems) end
   package.path = search
 end
 

@@ -21,7 +21,7 @@ local failure = require "tallyman.failure"
 ---@field move fun(self, entry: tallyman.Entry, folder: string)
 ---@field remove fun(self, path: string)
 ---@field folders fun(self, folder: string): string[] names of its folders
----@field remove_folder fun(self, folder: string) with the files in it
+---@field remove_folder fun(self, folder: string) with the files in it; folders in it stay
 local Exchange = {}
 Exchange.__index = Exchange
 

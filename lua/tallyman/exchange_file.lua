@@ -15,7 +15,7 @@ local PART_AGE = 86400 -- seconds after which another run's part is nobody's any
 ---@field run_id string
 local FileExchange = exchange.kind {}
 
---- Raises what a posix call said.
+--- Raises what a posix call said, with `code` unless permission was missing.
 local function posix_check(result, message, number, code)
   if result == nil then
     local forbidden = number == errno.EACCES or number == errno.EPERM
@@ -110,8 +110,13 @@ function FileExchange:remove(path)
 end
 
 function FileExchange:remove_folder(folder)
-  for _, entry in ipairs(self:list(folder)) do self:remove(entry.path) end
-  posix_check(unistd.rmdir(self:full(folder)))
+  each_entry(self, folder, function(name, status)
+    if stat.S_ISDIR(status.st_mode) == 0 then self:remove(folder .. "/" .. name) end
+  end)
+  local removed, message, number = unistd.rmdir(self:full(folder))
+  if not removed and number ~= errno.ENOENT and number ~= errno.ENOTEMPTY then
+    posix_check(nil, message, number, failure.io)
+  end
 end
 
 --- SHA-256 of a file.

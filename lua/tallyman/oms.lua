@@ -196,8 +196,8 @@ local oms = {}
 function oms.open(settings)
   local ok, database = failure.catch(db.open, settings.oms.database)
   if not ok then
-    failure.raise(failure.code(database), "%s (the OMS: oms.database in the settings, TALLYMAN_OMS)",
-      tostring(database))
+    failure.raise(failure.code(database),
+      "%s (the OMS: oms.database in the settings, TALLYMAN_OMS)", tostring(database))
   end
   database:script(cycle.tables)
   return setmetatable({ db = database, settings = settings }, Oms)

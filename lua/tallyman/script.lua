@@ -47,20 +47,24 @@ function script.load_job(path)
   return value
 end
 
---- The settings.lua beside the script (the script's folder is on the search path).
+--- Loads the settings.lua beside the script (the script's folder is on the search path): what
+--- `require "settings"` does in this host.
 ---@return tallyman.Settings
-function script.settings()
-  if not package.searchpath("settings", package.path) then
+function script.load_settings()
+  local path = package.searchpath("settings", package.path)
+  if not path then
     failure.raise(failure.configuration, "there is no settings.lua beside the script")
   end
-  return require "settings"
+  local chunk, message = loadfile(path)
+  if not chunk then failure.raise(failure.configuration, "%s", message) end
+  return chunk()
 end
 
 --- What jobs beside this one run in: the settings, and a way to make a list that is missing.
 ---@param path string a script of the same folder
 ---@return table context
 function script.context(path)
-  local context = { settings = script.settings() }
+  local context = { settings = require "settings" }
   function context.make_keys(name)
     local other = script.load_job(("%s/%s.lua"):format(script.folder(path), name))
     local outcome = job.run(other, context)
