@@ -13,7 +13,7 @@ end
 local path, delimiter
 local i = 1
 while arg[i] do
-  if arg[i] == "--delimiter" and arg[i + 1] and #arg[i + 1] == 1 then
+  if arg[i] == "--delimiter" and (arg[i + 1] or ""):match "^[^\"\r\n]$" then
     delimiter, i = arg[i + 1], i + 1
   elseif path or arg[i]:match "^%-." then
     usage()

@@ -21,18 +21,18 @@ local function check_table(path, chunk, problems)
   local script = require "tallyman.script"
   local ok, value = pcall(chunk)
   if not ok then return add(problems, tostring(value)) end
-  if type(value) ~= "table" then return end
+  if type(value) ~= "table" or not (script.is_job(value) or script.is_flow(value)) then return end
   for _, problem in ipairs(script.problems(value, path)) do add(problems, problem) end
 end
 
---- Loads the settings beside a script; where they are wrong, the defaults stand in, so that the script
---- can be checked all the same.
+--- Loads the settings beside a script; where they are wrong, the defaults stand in, so that the
+--- script can be checked all the same.
 local function load_settings(problems)
   package.loaded.settings = nil
-  local ok, wrong = pcall(require, "settings")
+  local ok, wrong = pcall(require "tallyman.script".settings)
   if ok then return end
   add(problems, tostring(wrong))
-  package.loaded.settings = require "tallyman.settings" {}
+  package.loaded.settings = require "tallyman.settings"({}, function() return nil end)
 end
 
 --- Checks one script and the settings beside it.

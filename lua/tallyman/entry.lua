@@ -14,7 +14,7 @@ return function(value, path, arguments)
     script.check(value, path)
     return flow.main(value, script.context(path), path, arguments)
   end
-  if value.run == nil and value.name == nil then return 0 end
+  if not script.is_job(value) then return 0 end
   script.check(value, path)
   return job.main(value, script.context(path), arguments)
 end

@@ -48,6 +48,7 @@ end
 --- marker, a file counts when a second look, `settled` seconds later, finds it unchanged.
 local function complete(self, pattern)
   if not self:exists(pattern.folder) then
+    self:list(pattern.folder) -- says so where the exchange itself isn't there
     failure.raise(failure.no_input, "exchange folder '%s' doesn't exist; create it, or correct "
       .. "inbound.folder in the settings", pattern.folder)
   end
@@ -101,10 +102,10 @@ end
 ---@param date string YYYY-MM-DD
 function Exchange:archive(settings, entry, date)
   local folder = settings.archive .. "/" .. date
-  if self:exists(entry.path) then self:move(entry, folder) end
   for _, ending in ipairs(settings.inbound.markers) do
-    self:remove(entry.path .. ending)
+    self:remove(entry.path .. ending) -- first: a marker without its file would never go
   end
+  if self:exists(entry.path) then self:move(entry, folder) end
 end
 
 --- Removes the archive's folders of dates before `date`.

@@ -110,6 +110,19 @@ local function once(self, context, path)
   return first_code
 end
 
+--- The jobs that a job waits for and the flow doesn't have, in words.
+local function strangers(self, job, path)
+  local validate = require "tallyman.validate"
+  local problems = {}
+  for _, name in ipairs(job.after or {}) do
+    if not (" " .. table.concat(self.jobs, " ") .. " "):find(" " .. name .. " ", 1, true) then
+      problems[#problems + 1] = validate.problem(validate.place(path), { "after" },
+        ("waits for '%s', which the flow '%s' doesn't have"):format(name, self.flow))
+    end
+  end
+  return problems
+end
+
 --- Checks the flow's scripts and settings.
 local function check(self, _, path)
   local script = require "tallyman.script"
@@ -117,7 +130,14 @@ local function check(self, _, path)
   for _, name in ipairs(self.jobs) do
     paths[#paths + 1] = ("%s/%s.lua"):format(script.folder(path), name)
   end
-  return require "tallyman.check"(paths)
+  local code = require "tallyman.check"(paths)
+  for i = 2, code == 0 and #paths or 0 do
+    for _, problem in ipairs(strangers(self, script.load_job(paths[i]), paths[i])) do
+      print(problem)
+      code = failure.configuration
+    end
+  end
+  return code
 end
 
 local VERBS = { once = once, report = print_report, check = check }

@@ -210,14 +210,15 @@ local function archive_one(night, exchange, entry)
 end
 
 --- Moves the files of applied resets to the archive: inbound (older ones as superseded), filtered
---- and rejects; prunes archives and history. Doing it again does nothing.
+--- and rejects; prunes archives and history. Doing it again does nothing. The filtered file goes
+--- last: as long as it is there, a run that was killed can be done again.
 ---@param night tallyman.Night
 ---@param exchange tallyman.Exchange
 ---@param snapshot integer of the newest applied reset
 function reset.archive(night, exchange, snapshot)
   local settings = night.settings
-  for _, pattern in ipairs { settings.inbound, settings.filtered, settings.filter_rejects,
-    settings.import_rejects } do
+  for _, pattern in ipairs { settings.inbound, settings.filter_rejects, settings.import_rejects,
+    settings.filtered } do
     for _, entry in ipairs(exchange:find(pattern, true)) do
       if entry.snapshot <= snapshot then archive_one(night, exchange, entry) end
     end

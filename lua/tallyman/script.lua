@@ -2,6 +2,7 @@
 local failure = require "tallyman.failure"
 local flow = require "tallyman.flow"
 local job = require "tallyman.job"
+local settings = require "tallyman.settings"
 local validate = require "tallyman.validate"
 
 local script = {}
@@ -10,6 +11,11 @@ local script = {}
 ---@param path string
 ---@return string
 function script.folder(path) return path:match "^(.*)/[^/]*$" or "." end
+
+--- Whether a table that a script returned is meant as a job.
+---@param value table
+---@return boolean
+function script.is_job(value) return value.run ~= nil or value.name ~= nil end
 
 --- Whether a table that a script returned is meant as a flow.
 ---@param value table
@@ -60,11 +66,23 @@ function script.load_settings()
   return chunk()
 end
 
+--- The settings that jobs and flows run with: those beside the script, made by tallyman.settings.
+---@return tallyman.Settings
+function script.settings()
+  local found = require "settings"
+  if not settings.is(found) then
+    failure.raise(failure.configuration,
+      "%s: must be: return require \"tallyman.settings\" { ... }",
+      package.searchpath("settings", package.path))
+  end
+  return found
+end
+
 --- What jobs beside this one run in: the settings, and a way to make a list that is missing.
 ---@param path string a script of the same folder
 ---@return table context
 function script.context(path)
-  local context = { settings = require "settings" }
+  local context = { settings = script.settings() }
   function context.make_keys(name)
     local other = script.load_job(("%s/%s.lua"):format(script.folder(path), name))
     local outcome = job.run(other, context)

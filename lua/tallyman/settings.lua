@@ -3,16 +3,33 @@
 --- objects.
 local failure = require "tallyman.failure"
 local names = require "tallyman.names"
+local native_clock = require "native.clock"
 local validate = require "tallyman.validate"
 
 local text, optional_text = { type = "string" }, { type = "string|nil" }
 local duration = { type = "string|number", check = validate.duration }
+local not_negative = { type = "number", check = validate.not_negative }
 local texts = { type = "table", each = { type = "string" } }
 local folder_and_stamp = { type = "string", check = function(value)
   if not value:match "^[^/].*/[^/]*STAMP[^/]*$" then
     return ("'%s' must be FOLDER/NAME with STAMP in the name"):format(value)
   end
 end }
+
+--- A shape for URLs of certain kinds, of which one is shown as an example.
+local function url_like(example, ...)
+  local patterns = { ... }
+  return { type = "string", check = function(value)
+    for _, pattern in ipairs(patterns) do if value:match(pattern) then return nil end end
+    return ("'%s' is no %s"):format((value:gsub("//[^@/]*@", "//")), example)
+  end }
+end
+
+--- A shape's check: a time zone that the system knows.
+local function check_zone(value)
+  local offset, message = native_clock.offset(0, value)
+  return not offset and message or nil
+end
 
 --- A shape's check: one of these words.
 local function one_of(...)
@@ -33,13 +50,13 @@ for _, column in ipairs(COLUMNS) do column_shapes[column] = optional_text end
 
 ---@type tallyman.Shape
 local SHAPE = { type = "table", fields = {
-  timezone = optional_text,
-  exchange = text,
+  timezone = { type = "string|nil", check = check_zone },
+  exchange = url_like("file:///DIR", "^file:///", "^sftp://"),
   state = { type = "string", check = function(value)
     if value:sub(1, 1) ~= "/" then return ("'%s' must be an absolute path"):format(value) end
   end },
-  keep_days = { type = "number" },
-  max_record = { type = "number" },
+  keep_days = not_negative,
+  max_record = not_negative,
   columns = { type = "table", fields = column_shapes },
   id_types = texts,
   ignore_facilities = texts,
@@ -50,8 +67,9 @@ local SHAPE = { type = "table", fields = {
     folder = text, name = text, settled = duration, markers = texts,
   } },
   oms = { type = "table", fields = {
-    database = text, timezone = text, shipped = texts, stale_days = { type = "number" },
-    shipments_since = optional_text,
+    database = url_like("sqlite:PATH", "^sqlite:.", "^postgres"),
+    timezone = { type = "string", check = check_zone }, shipped = texts,
+    stale_days = not_negative, shipments_since = optional_text,
   } },
   pos = { type = "table", fields = { ack_delay = duration, sale_delay = duration } },
   reset = { type = "table", fields = {
@@ -117,12 +135,23 @@ local function merge(given, defaults, shape)
   return result
 end
 
+--- Puts the environment's values in; wrong ones are problems that bear the variable's name.
 local function override(settings, getenv)
+  local problems = {}
   for variable, path in pairs(ENVIRONMENT) do
     local value = getenv(variable)
-    local holder = #path == 2 and settings[path[1]] or settings
-    if value and value ~= "" and type(holder) == "table" then holder[path[#path]] = value end
+    local holder, shape, name = settings, SHAPE, path[#path]
+    if #path == 2 then holder, shape = settings[path[1]], SHAPE.fields[path[1]] end
+    if value and value ~= "" and type(holder) == "table" then
+      local wrong = shape.fields[name].check and shape.fields[name].check(value)
+      if wrong then
+        problems[#problems + 1] = ("%s: %s"):format(variable, wrong)
+      else
+        holder[name] = value
+      end
+    end
   end
+  return problems
 end
 
 --- Makes texts into what the library works with.
@@ -145,6 +174,7 @@ local function finish(settings)
 end
 
 ---@class tallyman.Settings see README.md for the table of fields
+local Settings = {}
 
 --- Makes settings from what a settings.lua gives.
 ---@param given table
@@ -153,12 +183,16 @@ end
 local function new(given, getenv)
   local file = package.searchpath("settings", package.path) or "settings"
   local settings = merge(type(given) == "table" and given or {}, DEFAULTS, SHAPE)
-  override(settings, getenv or os.getenv)
-  local problems = validate.problems(settings, SHAPE, validate.place(file))
+  local problems = override(settings, getenv or os.getenv)
+  local own = validate.problems(settings, SHAPE, validate.place(file))
+  table.move(own, 1, #own, #problems + 1, problems)
   if type(given) ~= "table" then table.insert(problems, file .. ": settings must be a table") end
   if #problems > 0 then failure.raise(failure.configuration, table.concat(problems, "\n")) end
-  return finish(settings)
+  return setmetatable(finish(settings), Settings)
 end
 
-return setmetatable({ shape = SHAPE, defaults = DEFAULTS, environment = ENVIRONMENT },
+--- Whether a value is what the constructor gives.
+local function is_settings(value) return getmetatable(value) == Settings end
+
+return setmetatable({ shape = SHAPE, environment = ENVIRONMENT, is = is_settings },
   { __call = function(_, ...) return new(...) end })

@@ -34,6 +34,13 @@ function validate.duration(value)
   end
 end
 
+--- A shape's check for numbers that may not be negative.
+---@param value number
+---@return string?
+function validate.not_negative(value)
+  if value < 0 then return ("%s is negative"):format(value) end
+end
+
 --- A shape's check for local times of day.
 ---@param value string
 ---@return string?
@@ -64,13 +71,18 @@ end
 ---@field file string what messages call the file
 ---@field source? string its text
 
----@param problems string[]
+--- A problem in words: "file:line: text".
 ---@param place tallyman.Place
----@param path string[]
+---@param path string[] names from the outermost in
 ---@param text string
-local function add(problems, place, path, text)
+---@return string
+function validate.problem(place, path, text)
   local line = line_of(path, place.source)
-  problems[#problems + 1] = ("%s:%s %s"):format(place.file, line and line .. ":" or "", text)
+  return ("%s:%s %s"):format(place.file, line and line .. ":" or "", text)
+end
+
+local function add(problems, place, path, text)
+  problems[#problems + 1] = validate.problem(place, path, text)
 end
 
 local check_value

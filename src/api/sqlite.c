@@ -1,6 +1,7 @@
 /* native.sqlite: databases and prepared statements over SQLite. See lua/meta/sqlite.lua for types.
  * Parameters are named (:name) and always bound, never pasted. Waiting for a lock and a running
  * statement end when a signal asks the process to stop. */
+#include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 #include <time.h>
@@ -16,8 +17,9 @@ static const char null_marker; /* its address stands for SQL's NULL among parame
 
 /* ---- failures ---- */
 
-/* The exit code for what SQLite says. */
-static int exit_code(int sqlite_code) {
+/* The exit code for what SQLite and the system say. */
+static int exit_code(int sqlite_code, int system_number) {
+  if (system_number == EACCES || system_number == EPERM) return EXIT_NOT_PERMITTED;
   switch (sqlite_code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return EXIT_TRY_AGAIN;
@@ -39,7 +41,7 @@ static int fail_named(lua_State *L, sqlite3 *database, const char *name, const c
   if (!check_stop(&failure)) return api_fail(L, &failure);
   int code = sqlite3_errcode(database), number = sqlite3_system_errno(database);
   bool system = (code & 0xff) == SQLITE_CANTOPEN && number != 0;
-  fail(&failure, exit_code(code), "sqlite:%s: %s: %s", name, what,
+  fail(&failure, exit_code(code, system ? number : 0), "sqlite:%s: %s: %s", name, what,
        system ? strerror(number) : sqlite3_errmsg(database));
   return api_fail(L, &failure);
 }
