@@ -115,7 +115,8 @@ end
 ---@param params? table<string, any>
 ---@return table?
 function Database:one(sql, params)
-  for row in self:rows(sql, params) do return row end
+  local next_row, _, _, _ <close> = self:rows(sql, params)
+  return next_row()
 end
 
 --- Runs `work` in one transaction that has the write lock from its beginning; an error rolls it
