@@ -268,11 +268,13 @@ static bool skip_blank_lines(struct scan *scan, struct failure *failure) {
 static bool find_delimiter(struct scan *scan, struct failure *failure) {
   scan->delimiter = scan->options.delimiter;
   if (scan->delimiter != 0) return true;
+  const size_t most = scan->options.max_record + 1;
   for (;;) {
     size_t size = scan->end - scan->begin;
+    if (size > most) size = most; /* or the block's size would have a say */
     struct first_line line = look_at_first_line(scan->buffer + scan->begin, size);
     scan->delimiter = delimiter_of(&line);
-    if (line.complete || scan->at_end || size > scan->options.max_record) return true;
+    if (line.complete || scan->at_end || size == most) return true;
     if (!refill(scan, failure)) return false;
   }
 }

@@ -40,7 +40,7 @@ local function check_script(path, problems)
   local handle <close> = io.open(path, "rb")
   local source = handle and handle:read "a"
   if not source then return add(problems, path .. ": cannot be read") end
-  local chunk, message = load(source, "@" .. path, "t")
+  local chunk, message = require "tallyman.script".compile(path)
   if not chunk then return add(problems, message) end
   if not returns_table(source) then return end
   local search = package.path

@@ -39,11 +39,21 @@ function script.check(value, path)
   if #problems > 0 then failure.raise(failure.configuration, "%s", table.concat(problems, "\n")) end
 end
 
+--- Compiles a script. Lua shortens long paths in its messages; people need them whole.
+---@param path string
+---@return function? chunk, string? message "path:line: text"
+function script.compile(path)
+  local chunk, message = loadfile(path, "t")
+  if chunk then return chunk end
+  local line, text = message:match ":(%d+): (.*)$"
+  return nil, line and ("%s:%s: %s"):format(path, line, text) or message
+end
+
 --- Loads the job that stands in a file.
 ---@param path string
 ---@return tallyman.Job
 function script.load_job(path)
-  local chunk, message = loadfile(path)
+  local chunk, message = script.compile(path)
   if not chunk then failure.raise(failure.configuration, "%s", message) end
   local value = chunk()
   if type(value) ~= "table" then
@@ -61,7 +71,7 @@ function script.load_settings()
   if not path then
     failure.raise(failure.configuration, "there is no settings.lua beside the script")
   end
-  local chunk, message = loadfile(path)
+  local chunk, message = script.compile(path)
   if not chunk then failure.raise(failure.configuration, "%s", message) end
   return chunk()
 end
