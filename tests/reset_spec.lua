@@ -53,8 +53,8 @@ describe("a row is rejected by itself, with line, column and reason, when", func
   rejected("its facility is unknown though its store code is known", "LA,,SKU,A1,5,101,,", 1,
     "facility is unknown")
   rejected("its store code is unknown", ",,SKU,A1,5,999,,", 12, "facility is unknown")
-  rejected("its store code is that of two facilities", ",,SKU,A1,5,55,,", 12, "more than one facility",
-    function(shop)
+  rejected("its store code is that of two facilities", ",,SKU,A1,5,55,,", 12,
+    "more than one facility", function(shop)
       shop:facility("X1", "55")
       shop:facility("X2", "55")
     end)
@@ -84,7 +84,8 @@ end)
 describe("resolving", function()
   it("takes the store code where facilityId is empty, types in any case, columns in any order",
     function()
-      assert.equal(0, apply(n, "AVAILABLEQTY,externalfacilityid,IDVALUE,idtype\n7,101,A1,sku\n").code)
+      local header = "AVAILABLEQTY,externalfacilityid,IDVALUE,idtype\n"
+      assert.equal(0, apply(n, header .. "7,101,A1,sku\n").code)
       assert.equal("7/7", n:totals())
     end)
 
@@ -155,7 +156,9 @@ describe("a pair", function()
 
   it("is stored with what was seen", function()
     n:on("20:00", function() n.shop:ship("I1", n:text "20:00", 2) end)
-    n:on("23:00", function() n.shop:move("I1", n:text "23:00", -1, -1, { reason_enum_id = "X" }) end)
+    n:on("23:00", function()
+      n.shop:move("I1", n:text "23:00", -1, -1, { reason_enum_id = "X" })
+    end)
     apply(n, HEADER .. "NY,,SKU,A1,10,,,\n")
     local kept = coverage(n)
     assert.same({ 2, 10, 7, 7, 3, 3, 7, 7 }, { kept.line, kept.quantity, kept.qoh_before,
@@ -178,7 +181,8 @@ end)
 describe("the ledger", function()
   it("gets one row and one variance row, under a physical inventory of the reset", function()
     apply(n, HEADER .. "NY,,SKU,A1,4,,,\n")
-    local row = n.world.oms:one "SELECT * FROM inventory_item_detail WHERE reason_enum_id IS NOT NULL"
+    local row = n.world.oms:one
+      "SELECT * FROM inventory_item_detail WHERE reason_enum_id IS NOT NULL"
     assert.same({ "00002", "2026-11-24 02:00:00.000", -6, -6, "VAR_EXT_RESET" },
       { row.inventory_item_detail_seq_id, row.effective_date, row.quantity_on_hand_diff,
         row.available_to_promise_diff, row.reason_enum_id })

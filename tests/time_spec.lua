@@ -17,8 +17,8 @@ describe("time", function()
   end)
 
   it("takes no impossible dates", function()
-    for _, text in ipairs { "2026-02-29 00:00", "2026-13-01", "2026-11-31 10:00", "2026-11-24 24:00",
-      "2026-11-24 10:60", "yesterday", "2026-11-24x" } do
+    for _, text in ipairs { "2026-02-29 00:00", "2026-13-01", "2026-11-31 10:00",
+      "2026-11-24 24:00", "2026-11-24 10:60", "yesterday", "2026-11-24x" } do
       assert.is_nil(parts(text), text)
     end
   end)
@@ -74,7 +74,8 @@ describe("names", function()
   end)
 
   it("reads the stamp as the retailer's local time", function()
-    assert.equal(utc "2026-11-24 03:00:00", (inbound:instant(entry "ResetInventory_20261123_220000.csv")))
+    assert.equal(utc "2026-11-24 03:00:00",
+      (inbound:instant(entry "ResetInventory_20261123_220000.csv")))
   end)
 
   it("takes the modification time where there is no stamp, and says so", function()
@@ -106,15 +107,15 @@ end)
 describe("quantity", function()
   it("takes what is a number", function()
     for text, units in pairs { ["5"] = 5000000, ["-3"] = -3000000, ["0.3"] = 300000,
-      [" 1.000001 "] = 1000001, ["-0"] = 0, ["999999999.999999"] = 999999999999999, ["007"] = 7000000,
-      ["\t2\t"] = 2000000 } do
+      [" 1.000001 "] = 1000001, ["-0"] = 0, ["999999999.999999"] = 999999999999999,
+      ["007"] = 7000000, ["\t2\t"] = 2000000 } do
       assert.equal(units, quantity.parse(text, false), text)
     end
   end)
 
   it("takes nothing else", function()
-    for _, text in ipairs { "", " ", "+5", ".5", "5.", "1e3", "NaN", "1_000", "1234567890", "1.1234567",
-      "1,5", "1 000", "0x10", "--1", "- 1", "n/a" } do
+    for _, text in ipairs { "", " ", "+5", ".5", "5.", "1e3", "NaN", "1_000", "1234567890",
+      "1.1234567", "1,5", "1 000", "0x10", "--1", "- 1", "n/a" } do
       assert.is_nil(quantity.parse(text, false), text)
     end
   end)

@@ -1,4 +1,4 @@
---- The variance file: what it says, whose it is, what is booked of it, where it goes; and the proof.
+--- The variance file: what it says, whose it is, what is booked of it, where it goes. The proof.
 local cycle = require "tallyman.cycle"
 local night = require "tests.support.night"
 local oms = require "tallyman.oms"

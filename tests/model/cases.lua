@@ -1,5 +1,5 @@
---- The numbers that every release must reproduce, put to the model itself: what judges the jobs must
---- be right first. Times are hours of the night: 22 is the snapshot, 26 the reset, 27 the variance.
+--- The numbers that every release must reproduce, put to the model itself: what judges the jobs
+--- must be right first. Times are hours: 22 is the snapshot, 26 the reset, 27 the variance.
 
 local models = require "model.model"
 local rules = require "model.rules"

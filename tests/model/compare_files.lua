@@ -16,22 +16,40 @@ local function data(driver, folder)
   return names
 end
 
+-- One line of a rejects file: the record that it shows, and the column where one can be told.
+local function reject(problems, path, row, expected)
+  local piece = expected.piece
+  problems:same(("%s: record of line %s"):format(path, row.line), row.record,
+    (piece.raw:gsub("\r?\n$", "")))
+  local column = expected.column and piece.starts[expected.column]
+  if column then
+    problems:same(("%s: column of line %s"):format(path, row.line), row.column, tostring(column))
+  end
+end
+
 -- The lines of a rejects file: all that must be there, others only if they may be.
 local function rejects(driver, problems, path, required, optional)
   local seen = {}
   if driver:exists(path) then
-    for _, row in ipairs(csv.rows(driver:read(path))) do
+    local rows, header = csv.rows(driver:read(path))
+    problems:same(path .. ": header", table.concat(header, ","), "line,column,reason,record")
+    for _, row in ipairs(rows) do
       local line = math.tointeger(tonumber(row.line)) or 0
+      local expected = required[line] or optional[line]
       if seen[line] then problems:add("%s: line %d twice", path, line) end
       seen[line] = row.reason
-      if not required[line] and not optional[line] then
+      if expected then
+        reject(problems, path, row, expected)
+      else
         problems:add("%s: line %d shouldn't be rejected (%s)", path, line, row.reason)
       end
     end
     if not next(seen) then problems:add("%s: has no rows", path) end
   end
-  for line, why in pairs(required) do
-    if not seen[line] then problems:add("%s: line %d (%s) is missing", path, line, why) end
+  for line, expected in pairs(required) do
+    if not seen[line] then
+      problems:add("%s: line %d (%s) is missing", path, line, expected.why)
+    end
   end
 end
 
@@ -75,7 +93,7 @@ function check.export_variance(driver, problems)
   local expected, owner, real = {}, {}, {}
   for _, row in ipairs(driver.run.jobs.exported) do
     expected[#expected + 1] = exported(row)
-    for key in pairs(row.names) do owner[key] = row.product end
+    for key in pairs(row.names) do owner[key], driver.names[key] = row.product, row.product end
   end
   local text = driver:read(path)
   if text:match "^[^\r\n]*" ~= HEADER then problems:add("%s: header %s", path, text) end
@@ -96,9 +114,19 @@ local function archive(driver, problems)
   end
 end
 
+-- The identity that the cycle keeps is that of the bytes in the archive.
+local function fingerprint(driver, problems, cycle)
+  local path = ("%s/archive/%s/%s"):format(driver.exchange, cycle.night, cycle.name)
+  local pipe <close> = assert(io.popen(("sha256sum '%s'"):format(path)))
+  local real = driver.oms:value("SELECT sha256 FROM tallyman_cycle WHERE cycle_id = :id",
+    { id = cycle.id })
+  problems:same("SHA-256 of " .. cycle.name, real, (pipe:read "a"):match "%x+")
+end
+
 function check.import_reset(driver, problems, cycle)
   if not cycle then return end
   local folder = ("archive/%s/"):format(cycle.night)
+  fingerprint(driver, problems, cycle)
   rejects(driver, problems, folder .. rejects_name(cycle.snapshot, "filter"), cycle.dropped, {})
   rejects(driver, problems, folder .. rejects_name(cycle.snapshot, "import"), cycle.rejects,
     cycle.optional)
@@ -109,8 +137,47 @@ function check.import_reset(driver, problems, cycle)
   archive(driver, problems)
 end
 
-function check.import_variance(driver, problems)
+-- How much the file deducts for each pair that it names, in millionths. Its products are known by
+-- the names that the export may have given them.
+local function file_says(driver, cycle)
+  local says = {}
+  for _, row in ipairs(driver.variance_files[cycle.file]) do
+    if row.varianceReasonId == "UNACK_SHIPMENT" then
+      local product = driver.names[row.idType .. "|" .. row.idValue]
+      local delta = row.availableDelta:gsub(",", ".")
+      says[product .. "@" .. row.facilityId] = -math.floor(tonumber(delta) * 1e6 + 0.5)
+    end
+  end
+  return says
+end
+
+local COMMENTS = [[SELECT i.product_id || '@' || i.facility_id AS pair, v.comments AS text
+  FROM tallyman_cycle c
+  JOIN inventory_item_variance v ON v.physical_inventory_id = c.variance_id
+  JOIN inventory_item i ON i.inventory_item_id = v.inventory_item_id
+  WHERE c.cycle_id = :id]]
+
+-- The comment of a booked row says what the file deducts, and what came on top.
+local function comments(driver, problems, cycle)
+  local says, deduction = file_says(driver, cycle), {}
+  for _, cover in ipairs(cycle.coverage) do
+    deduction[cover.product .. "@" .. cover.facility] = cover.deduction
+  end
+  for row in driver.oms:rows(COMMENTS, { id = cycle.id }) do
+    local file, numbers = says[row.pair] or 0, {}
+    for number in row.text:gmatch "%-?%d+%.?%d*" do
+      numbers[math.floor(tonumber(number) * 1e6 + 0.5)] = true
+    end
+    if not numbers[file] or not numbers[deduction[row.pair] - file] then
+      problems:add("comment of %s: '%s' should say %d and %d", row.pair, row.text, file,
+        deduction[row.pair] - file)
+    end
+  end
+end
+
+function check.import_variance(driver, problems, cycle)
   local run = driver.run
+  if cycle and cycle.file then comments(driver, problems, cycle) end
   local tonight = clock.night(run.model.zone, run.now)
   archive(driver, problems)
   for _, entry in ipairs(run.jobs.variance) do

@@ -44,9 +44,11 @@ end
 
 --- The records below the header, as tables by column name.
 ---@param text string
----@return table[]
-function csv.rows(text)
-  local records, rows = csv.read(text), {}
+---@param delimiter? string
+---@return table[] rows
+---@return string[] header
+function csv.rows(text, delimiter)
+  local records, rows = csv.read(text, delimiter), {}
   for i = 2, #records do
     local row = { line = records[i].line }
     for n, name in ipairs(records[1]) do row[name] = records[i][n] end

@@ -53,7 +53,7 @@ local function new(place, run)
   local oms = place.db.open("sqlite:" .. dir .. "/oms.db")
   oms:script("BEGIN;" .. read(place.root .. "/examples/oms/schema.sql") .. SEQUENCES .. "COMMIT;")
   local self = setmetatable({ dir = dir, exchange = dir .. "/exchange", place = place, run = run,
-    oms = oms, writer = writer.new(oms), jobs_run = 0 }, Driver)
+    oms = oms, writer = writer.new(oms), names = {} }, Driver)
   self.environment = ("TZ=UTC TALLYMAN_OMS='sqlite:%s/oms.db' TALLYMAN_EXCHANGE='file://%s' "
     .. "TALLYMAN_STATE='%s/state' TALLYMAN_TIMEZONE='%s' TALLYMAN_RESET_METHOD=%s "
     .. "TALLYMAN_GUARDS=off NO_COLOR=1"):format(dir, self.exchange, dir, run.model.zone,
@@ -79,13 +79,11 @@ end
 ---@param now integer
 ---@return integer
 function Driver:job(name, now)
-  self.before = compare.dump(self)
-  self.started = self.started or now
+  self.before, self.variance_files = compare.dump(self), self:variance_rows()
   local command = ("%s TALLYMAN_NOW=%s exec %s %s >%s 2>&1"):format(self.environment,
     clock.iso(now), quoted(self.place.host),
     quoted(("%s/%s.lua"):format(self.place.scripts, name)), quoted(self.dir .. "/output"))
   local _, how, code = os.execute(command)
-  self.jobs_run = self.jobs_run + 1
   return how == "exit" and code or -code
 end
 
@@ -145,6 +143,17 @@ function Driver:newest_export()
     if name:find "^InventoryVariance_.*%.csv$" then best = name end
   end
   return best or error("no variance file was written", 0)
+end
+
+--- The rows of each variance file, by its name.
+---@return table<string, table[]>
+function Driver:variance_rows()
+  local rows = {}
+  for _, name in ipairs(self:list "variance") do
+    local text = self:read("variance/" .. name):gsub("^\xEF\xBB\xBF", "")
+    rows[name] = csv.rows(text, text:match "[,;\t]")
+  end
+  return rows
 end
 
 --- The item that a job made for a pair that had none.

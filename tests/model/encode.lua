@@ -97,13 +97,24 @@ local function broken(rng, style, list, how)
   return list, true
 end
 
+-- Where each column starts, in characters; nil where bytes aren't characters, or lines break.
+local function starts(style, list)
+  local at, map = 1, {}
+  for i, text in ipairs(list) do
+    map[style.columns[i] or i] = at
+    if text:find "[\128-\255\r\n]" then break end
+    at = at + #text + 1
+  end
+  return map
+end
+
 local function piece(rng, style, row)
   if row.blank then return { raw = style.eol, blank = true } end
   local list, readable = fields(rng, style, row), true
   if row.broken then list, readable = broken(rng, style, list, row.broken) end
   local key = readable and row.idType:upper() .. "|" .. row.idValue or nil
   return { raw = table.concat(list, style.delimiter) .. style.eol, row = row, key = key,
-    broken = row.broken ~= nil }
+    broken = row.broken ~= nil, starts = starts(style, list) }
 end
 
 --- Numbers the lines and joins the bytes of a file.

@@ -2,6 +2,7 @@
 --- of operations, as OFBiz would write them: a ledger row, and the totals with it.
 
 local bytes = require "model.oms"
+local shipments = require "model.shipments"
 local shops = require "model.shop"
 
 ---@class model.Events
@@ -16,8 +17,7 @@ local function new(rng, oms, shop)
   return setmetatable({ rng = rng, oms = oms, shop = shop, specials = {}, now = 0 }, Events)
 end
 
-local function add(name, row) return { "add", name, row } end
-local function move(row) return { "move", row } end
+local add, move = shipments.add, shipments.move
 
 function Events:id(prefix)
   self.shop.count = self.shop.count + 1
@@ -25,13 +25,21 @@ function Events:id(prefix)
 end
 
 -- Mostly now; at times committed late, under an older stamp; at times on the snapshot or beside it.
-function Events:stamp()
+function Events:stamp(percent)
   local rng, now = self.rng, self.now * 1000
-  local special = #self.specials > 0 and rng:chance(20)
+  local special = #self.specials > 0 and rng:chance(percent or 20)
   local at = now - (rng:chance(20) and rng:int(0, 5 * 3600) * 1000 or 0)
-  if special then at = rng:pick(self.specials) * 1000 + rng:pick { 0, 0, 1, -1, 1000, -1000 } end
+  if special then
+    return math.min(now, self:special() * 1000 + rng:pick { 0, 0, 1, -1, 1000, -1000 })
+  end
   if rng:chance(20) then at = at - rng:int(1, 999) end
   return math.min(at, now)
+end
+
+-- A snapshot, mostly the newest.
+function Events:special()
+  local list = self.specials
+  return self.rng:chance(70) and list[#list] or self.rng:pick(list)
 end
 
 function Events:quantity()
@@ -59,11 +67,22 @@ function make.sale(e, item)
   return { move { item = item.id, at = e:stamp(), qoh = -q, atp = -q, reason = "POS_SALE" } }
 end
 
+-- The shipment of a receipt: at times one that went to a customer, but of another item.
+function Events:receipt(item)
+  local rng, list = self.rng, self.oms.issuance
+  if rng:chance(50) then return false end
+  local shipment = #list > 0 and rng:chance(60) and rng:pick(list).shipment or self:id "R"
+  for _, issuance in ipairs(list) do
+    if issuance.shipment == shipment and issuance.item == item.id then return self:id "R" end
+  end
+  return shipment
+end
+
 function make.back(e, item)
   local q = e:quantity()
-  return { move { item = item.id, at = e:stamp(), qoh = q, atp = q,
-    reason = e.rng:pick { "RETURN", false } or nil, shipment = e.rng:chance(30) and e:id "R" or nil }
-  }
+  local reason, shipment = e.rng:pick { "RETURN", false }, e:receipt(item)
+  return { move { item = item.id, at = e:stamp(), qoh = q, atp = q, reason = reason or nil,
+    shipment = shipment or nil } }
 end
 
 -- A movement without a stamp is long ago.
@@ -100,136 +119,9 @@ function make.item(e)
   return ops
 end
 
-local STATUSES = { { "SHIPMENT_SHIPPED", 62 }, { "SHIPMENT_DELIVERED", 10 },
-  { "SHIPMENT_PACKED", 20 }, { "SHIPMENT_INPUT", 8 } }
-local KINDS = { { "SALES_ORDER", 78 }, { "TRANSFER_ORDER", 12 }, { "PURCHASE_ORDER", 10 } }
-
--- The ledger rows of one issuance, reserved before or not.
-local function issue(e, ops, issuance, at)
-  local left = -(issuance.quantity - (issuance.cancelled or 0))
-  local row = { item = issuance.item, at = at, qoh = left, atp = left, order = issuance.order,
-    seq = issuance.seq, shipment = issuance.shipment, shipment_seq = issuance.seq }
-  if issuance.reserved then row.atp = e.rng:pick { 0, false } or nil end
-  ops[#ops + 1] = move(row)
-end
-
-local function reserve(e, ops, issuance, at)
-  ops[#ops + 1] = move { item = issuance.item, at = at - e.rng:int(0, 5 * 3600) * 1000, qoh = 0,
-    atp = -issuance.quantity, order = issuance.order, seq = issuance.seq }
-end
-
--- One line of a shipment. A second line may be the same order item from another stock item.
-local function ship_line(e, ops, order, shipment, item, seq, at)
-  local rng = e.rng
-  local issuance = { id = e:id "X", order = order, seq = seq, shipment = shipment, item = item.id,
-    at = not rng:chance(3) and at or nil, quantity = e:quantity(), reserved = rng:chance(45) }
-  if rng:chance(20) then issuance.cancelled = rng:pick { 0, issuance.quantity, 1 } end
-  ops[#ops + 1] = add("issuance", issuance)
-  if issuance.reserved then reserve(e, ops, issuance, at) end
-  return issuance
-end
-
--- Another stock item for a second line: of the same pair, or of the same facility.
-local function beside(e, item)
-  local list = {}
-  for _, other in ipairs(e:items()) do
-    if other.facility == item.facility then list[#list + 1] = other end
-  end
-  return e.rng:pick(list)
-end
-
-function make.ship(e, item)
-  local rng, order, shipment, at = e.rng, e:id "O", e:id "S", e:stamp()
-  local status, ops = rng:weighted(STATUSES), {}
-  local leaves = status == "SHIPMENT_SHIPPED" or status == "SHIPMENT_DELIVERED" or rng:chance(15)
-  ops[1] = add("order", { id = order, kind = rng:weighted(KINDS) })
-  ops[2] = add("shipment", { id = shipment, status = status,
-    facility = rng:chance(85) and item.facility or rng:pick(e.shop.facilities) })
-  for n = 1, rng:chance(30) and 2 or 1 do
-    if n == 2 then item = beside(e, item) end
-    local seq = ("%05d"):format(n == 2 and rng:chance(70) and 2 or 1)
-    ops[#ops + 1] = add("order_item", { order = order, seq = ("%05d"):format(n),
-      product = item.product, quantity = 9000000 })
-    ops[#ops + 1] = add("shipment_item", { shipment = shipment, seq = ("%05d"):format(n),
-      product = item.product, quantity = 1000000 })
-    local issuance = ship_line(e, ops, order, shipment, item, seq, at)
-    issuance.left = leaves
-    if leaves then issue(e, ops, issuance, at) end
-  end
-  return ops
-end
-
--- A shipment that happened weeks ago and was never acknowledged.
-function make.stale(e, item)
-  local now = e.now
-  e.now = now - e.rng:int(46, 90) * 86400
-  local ops = make.ship(e, item)
-  e.now = now
-  return ops
-end
-
--- A packed box leaves: the status changes, and what hasn't left the ledger does so now.
-function make.confirm(e)
-  local waiting = {}
-  for _, issuance in ipairs(e.oms.issuance) do
-    local status = e.oms.shipment[issuance.shipment].status
-    if status == "SHIPMENT_PACKED" or status == "SHIPMENT_INPUT" then
-      waiting[#waiting + 1] = issuance
-    end
-  end
-  if #waiting == 0 then return {} end
-  local shipment = e.rng:pick(waiting).shipment
-  local ops = { { "set", "shipment", shipment, { status = "SHIPMENT_SHIPPED" } } }
-  local at = e:stamp()
-  for _, issuance in ipairs(waiting) do
-    if issuance.shipment == shipment and not issuance.left then
-      issuance.left = true
-      issue(e, ops, issuance, at)
-    end
-  end
-  return ops
-end
-
--- A part of what was issued is taken back.
-function make.cancel(e)
-  if #e.oms.issuance == 0 then return {} end
-  local issuance = e.rng:pick(e.oms.issuance)
-  local before = issuance.cancelled or 0
-  local more = math.min(e:quantity(), issuance.quantity - before)
-  if more <= 0 then return {} end
-  local ops = { { "set", "issuance", issuance, { cancelled = before + more } } }
-  if issuance.left then
-    ops[2] = move { item = issuance.item, at = e:stamp(), qoh = more, atp = more,
-      order = issuance.order, seq = issuance.seq, shipment = issuance.shipment }
-  end
-  return ops
-end
-
-local function acknowledge(issuance, at, changes)
-  local row = { order = issuance.order, seq = issuance.seq, shipment = issuance.shipment,
-    shipment_seq = issuance.seq, at = at }
-  for name, value in pairs(changes or {}) do row[name] = value end
-  return add("ack", row)
-end
-
-function make.ack(e)
-  if #e.oms.issuance == 0 then return {} end
-  local rng, issuance = e.rng, e.rng:pick(e.oms.issuance)
-  local ops = { acknowledge(issuance, not rng:chance(4) and e:stamp() or nil) }
-  if rng:chance(20) then ops[2] = acknowledge(issuance, e:stamp(), { shipment_seq = "00009" }) end
-  return ops
-end
-
--- Rows that acknowledge something else: another shipment of the order, another item of it.
-function make.other_ack(e)
-  if #e.oms.issuance == 0 then return {} end
-  local change = e.rng:pick { { shipment = "S0" }, { seq = "00007" }, { order = "O0" } }
-  return { acknowledge(e.rng:pick(e.oms.issuance), e:stamp(), change) }
-end
-
 local WEIGHTS = { { "sale", 18 }, { "back", 9 }, { "undated", 1 }, { "variance", 7 },
   { "reserve", 12 }, { "item", 3 }, { "ship", 26 }, { "stale", 3 }, { "confirm", 8 },
-  { "cancel", 5 }, { "ack", 14 }, { "other_ack", 4 } }
+  { "cancel", 5 }, { "ack", 20 }, { "other_ack", 4 } }
 
 --- The operations of one random event at an instant (seconds).
 ---@param now integer
@@ -238,7 +130,7 @@ function Events:next(now)
   self.now = now
   local name, item = self.rng:weighted(WEIGHTS), self:item()
   if not item and name ~= "item" then return {} end
-  return make[name](self, item)
+  return (make[name] or shipments.make[name])(self, item)
 end
 
 return { new = new }

@@ -1,5 +1,5 @@
---- The five jobs as the rules describe them: what each leaves in the folders and in the OMS, and the
---- exit code that it answers with.
+--- The five jobs as the rules describe them: what each leaves in the folders and in the OMS, and
+--- the exit code that it answers with.
 
 local clock = require "model.clock"
 local encode = require "model.encode"
@@ -146,6 +146,7 @@ end
 
 function Jobs:book(cycle, file, now)
   self.model:settle(cycle, "file", now, file.added)
+  cycle.file = file.name
   self:archive(cycle, file.name)
   remove(self.variance, file)
   return DONE, cycle

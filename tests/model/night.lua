@@ -1,5 +1,5 @@
---- One night as a whole: the reset files, the variance file and what is done to it by hand, jobs that
---- are late, early, missing or run once more.
+--- One night as a whole: the reset files, the variance file and what is done to it by hand, jobs
+--- that are late, early, missing or run once more.
 
 local clock = require "model.clock"
 local uploads = require "model.uploads"
@@ -57,7 +57,7 @@ function Night:variances(kind)
   if rng:chance(8) then self:job(plan.reset - 1, "import_variance", 0) end
   if kind == "normal" then
     self:export(plan.export, true)
-    self:job(rng:chance(85) and plan.variance or plan.late, "import_variance", 20)
+    self:job(rng:chance(85) and plan.variance or plan.late, "import_variance", 14)
   elseif kind == "missing" then
     self:job(plan.variance, "import_variance")
     if rng:chance(70) then self:job(plan.late, "import_variance") end
@@ -77,12 +77,12 @@ function Night:again(kind, after)
   local put, filter, reset = from + 2, from + 4, from + 6
   if not after and kind == "newer" and rng:chance(20) then put = plan.reset - 1 end
   second[kind](self, put, reset)
-  if rng:chance(40) then self:job(filter - 1, "active_products") end
+  if rng:chance(20) then self:job(filter - 1, "active_products") end
   self:job(filter, "filter_inventory")
   self:reset(reset)
   if after then
     if rng:chance(60) then self:export(from + 8, true) end
-    self:job(from + 12, "import_variance", 20)
+    self:job(from + 12, "import_variance", 14)
     if rng:chance(60) then self:job(from + 200, "import_variance") end
   end
 end
@@ -116,7 +116,7 @@ function Night:draw()
     local kind = self.first == "normal" and rng:weighted(SECOND) or "newer"
     self:again(kind, rng:chance(50))
   end
-  if rng:chance(12) then self:repeat_all() end
+  if rng:chance(9) then self:repeat_all() end
 end
 
 --- Lives through one night, up to the noon after it.

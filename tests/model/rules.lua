@@ -25,7 +25,7 @@ function rules.filter(file, active)
     if not piece.broken then
       table.insert(result.kept, piece)
     else
-      result.rejects[piece.line] = "structure"
+      result.rejects[piece.line] = { why = "structure", piece = piece }
       if key then result.blocked[key] = true end
     end
     ::continue::
@@ -58,6 +58,14 @@ local function facility_of(model, file, row)
   return code ~= "" and model.oms:by_external(code) or nil, "facility"
 end
 
+-- The one column that a row's single fault lies in; nil where two could be named.
+local function culprit(row, seen)
+  if seen.facility and seen.product then return "availableQty" end
+  if seen.facility and seen.quantity then
+    return row.idType == "" and "idType" or "idValue"
+  end
+end
+
 -- Facility, product and quantity of a row, as far as each can be told.
 local function judge(model, file, row, now)
   local facility = facility_of(model, file, row)
@@ -66,7 +74,8 @@ local function judge(model, file, row, now)
   local quantity = rules.number(row.availableQty, file.comma)
   local why = not facility and "facility" or not product and "product"
     or not quantity and "quantity" or nil
-  return { facility = facility, product = product, quantity = quantity, why = why }
+  local seen = { facility = facility, product = product, quantity = quantity, why = why }
+  return seen, why and culprit(row, seen)
 end
 
 -- Whether a pair's good rows fit together: the sum of its locations, or nil.
@@ -85,8 +94,10 @@ local function collect(model, file, now, rejects)
   local pairs_of, order = {}, {}
   for _, piece in ipairs(file.pieces) do
     if piece.blank then goto continue end
-    local seen = judge(model, file, piece.row, now)
-    if seen.why then rejects[piece.line] = seen.why end
+    local seen, column = judge(model, file, piece.row, now)
+    if seen.why then
+      rejects[piece.line] = { why = seen.why, piece = piece, column = column }
+    end
     if seen.facility and seen.product then
       local name = model.oms.pair(seen.product, seen.facility)
       local pair = pairs_of[name]
@@ -114,12 +125,13 @@ end
 ---@param blocked table<string, boolean>  products
 ---@return table result
 function rules.import(model, file, now, blocked)
-  local result = { entries = {}, rejects = {}, optional = {} }
+  local result, at = { entries = {}, rejects = {}, optional = {} }, {}
+  for _, piece in ipairs(file.pieces) do at[piece.line] = piece end
   for _, pair in ipairs(collect(model, file, now, result.rejects)) do
     local total = not pair.lost and sum(pair.rows)
     local target = blocked[pair.product] and result.optional or not total and result.rejects
     for _, line in ipairs(target and pair.lines or {}) do
-      if not result.rejects[line] then target[line] = "pair" end
+      if not result.rejects[line] then target[line] = { why = "pair", piece = at[line] } end
     end
     if not target then
       pair.quantity, pair.location = total, pair.rows[1].location

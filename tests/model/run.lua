@@ -22,7 +22,7 @@ Run.__index = Run
 
 -- Ordinary days, and the nights in which New York sets its clocks.
 local DAYS = { { 2026, 11, 24 }, { 2025, 12, 31 }, { 2027, 2, 27 }, { 2026, 7, 4 },
-  { 2026, 11, 1 }, { 2026, 3, 8 } }
+  { 2026, 11, 1 }, { 2026, 3, 8 }, { 2026, 11, 1 }, { 2026, 3, 8 } }
 
 ---@param seed integer
 ---@param driver_of? fun(run: model.Run): table
@@ -186,7 +186,7 @@ end
 function Run:all()
   self:open()
   local day = clock.utc(table.unpack(self.day))
-  for _ = 1, self.rng:int(2, 3) do
+  for _ = 1, self.rng:weighted { { 2, 65 }, { 3, 35 } } do
     night.run(self, { clock.date(day) })
     day = day + 86400 * (self.rng:chance(90) and 1 or 2)
   end

@@ -32,12 +32,15 @@ local PERIODS = {
 }
 
 function Builder:identifier(product, kind, value, from, thru)
-  self:add("identifier", { product = product, kind = kind, value = value, from = from, thru = thru })
+  self:add("identifier", { product = product, kind = kind, value = value, from = from,
+    thru = thru })
   return { kind = kind, value = value }
 end
 
--- Values differ by case alone from product to product, and by leading zeros.
+-- Values differ by case alone from product to product; some hold all that CSV must quote.
 local function sku(number)
+  if number == 3 then return 'q"3",x;y\tz' end
+  if number == 4 then return "\u{C9}4 \u{20AC}" end
   return number % 2 == 0 and ("ab%d"):format(number // 2) or ("AB%d"):format(number // 2)
 end
 
@@ -45,7 +48,9 @@ function Builder:identifiers(number, product)
   local rng, now, ids = self.rng, self.now, { stable = {}, odd = {} }
   local from = rng:chance(50) and now - rng:int(1, 900) * DAY or nil
   local thru = rng:chance(15) and now + 100 * DAY or nil
-  if rng:chance(80) then ids.stable[1] = self:identifier(product, "SKU", sku(number), from, thru) end
+  if rng:chance(80) then
+    ids.stable[1] = self:identifier(product, "SKU", sku(number), from, thru)
+  end
   if #ids.stable == 0 or rng:chance(40) then
     local value = ("0"):rep(number) .. "12345"
     table.insert(ids.stable, self:identifier(product, "UPCA", value, from, thru))
@@ -94,8 +99,9 @@ function Builder:sharing()
   local rng, shop = self.rng, self.shop
   local a, b = shop.products[1], rng:pick(shop.products)
   if a ~= b and rng:chance(60) then
-    local id = self:identifier(a, "UPCA", "555", self.now - 9 * DAY)
-    self:identifier(b, "UPCA", "555")
+    local kind = rng:pick { "SKU", "UPCA" }
+    local id = self:identifier(a, kind, "000", self.now - 9 * DAY)
+    self:identifier(b, kind, "000")
     table.insert(shop.shared, { kind = id.kind, value = id.value, products = { a, b } })
   end
   local id = shop.ids[shop.named[1]].stable[1]

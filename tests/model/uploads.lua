@@ -62,7 +62,7 @@ end
 function Night:job(minute, name, percent)
   self:at(minute, function()
     local cycle = self.run:job(name)
-    self.run:again(name, percent or 12)
+    self.run:again(name, percent or 7)
     return cycle
   end)
 end
@@ -73,7 +73,7 @@ function Night:reset(minute)
     local run = self.run
     local known = run.jobs:tonight(run.now)
     local cycle = run:job "import_reset"
-    if cycle or known then run:again("import_reset", 12) end
+    if cycle or known then run:again("import_reset", 10) end
     if not cycle and #run.jobs.filtered + #run.jobs.inbound > 0 then run:clean() end
   end)
 end
@@ -82,6 +82,30 @@ function Night:upload(minute, snapshot, options)
   self:at(minute, function()
     local stamp = self.wall and self:odd_stamp(minute) or self:stamp(snapshot, minute)
     self.entry = self.run:put(self.run:file(options), stamp)
+  end)
+end
+
+-- A product that the filtered file wouldn't hold, were it not sold online.
+local function kept_product(run)
+  local list, entry = {}, run.jobs.filtered[1]
+  for _, piece in ipairs(entry and entry.file.pieces or {}) do
+    local kind, value = piece.key:match "^(.-)|(.*)$"
+    local products = run.model.oms:named(kind, value, run.now)
+    if #products == 1 then list[#list + 1] = products[1] end
+  end
+  return #list > 0 and run.rng:pick(list)
+end
+
+-- A product is taken off the shop, and the filter runs with the new list before the reset. It must
+-- not touch what the first filter wrote, rejects included.
+function Night:relist(minute)
+  self:at(minute, function()
+    local run = self.run
+    local product = kept_product(run)
+    if not product then return end
+    run:apply { { "set", "product", product, { discontinued = (run.now - 60) * 1000 } } }
+    run:job "active_products"
+    run:job "filter_inventory"
   end)
 end
 
@@ -96,7 +120,9 @@ function first.normal(n)
     end)
   end
   -- A filter's rejects name products for the whole night: only its last file may have any.
+  local relisted = n.rng:chance(8)
   n:upload(plan.put, taken, { damage = not n.second })
+  if relisted then n:relist(plan.reset - 1) end
   n:job(plan.active, "active_products")
   n:job(math.max(plan.filter, plan.active + 1), "filter_inventory")
   n:reset(plan.reset)

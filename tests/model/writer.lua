@@ -6,7 +6,7 @@ local clock = require "model.clock"
 local Writer = {}
 Writer.__index = Writer
 
--- The real tables and columns. `_at` columns are stamps, `_n` columns quantities.
+-- The real tables and columns, by the model's names.
 local TABLES = {
   facility = { "facility", id = "facility_id", external = "external_id" },
   product = { "product", id = "product_id", discontinued = "sales_discontinuation_date" },
@@ -103,8 +103,8 @@ function Writer:update(name, row, changes)
     sets[#sets + 1] = ("%s = :%s"):format(map[key], map[key])
     params[map[key]] = bound(key, changes[key])
   end
-  self.oms:run(("UPDATE %s SET %s WHERE %s = :key"):format(map[1], table.concat(sets, ", "), map.id),
-    params)
+  local sql = "UPDATE %s SET %s WHERE %s = :key"
+  self.oms:run(sql:format(map[1], table.concat(sets, ", "), map.id), params)
 end
 
 local NEXT = [[

@@ -123,6 +123,32 @@ function random_csv.file(seed, shape)
   }
 end
 
+local TYPES = { "SKU", "sku", "Upca" }
+local VALUES = { "A1", "a1", 'say "hi"', "", "caf\xC3\xA9", "Gr\xF6\xDFe" }
+local MIXED = { "SKU", "sku", "sKu", "UPCA", "A1", "a1", "a1 ", "caf\xC3\xA9", "Gr\xF6\xDFe" }
+
+---@class random_csv.Keyed: random_csv.File
+---@field key string[] names of the key's columns
+---@field list string[][] keys
+---@field set table<string, true> the same, as the slow filter wants them
+
+---An inventory file with a list of keys, some of which it has.
+---@param seed integer
+---@return random_csv.Keyed
+function random_csv.keyed(seed)
+  local random = rng.new(-seed)
+  local names = random:shuffle { "idType", "idValue", "qty", "comments" }
+  local made = random_csv.file(seed, { names = names, words = MIXED })
+  local two = random:chance(75)
+  made.key, made.list, made.set = two and { "idType", "idValue" } or { "idValue" }, {}, {}
+  for n = 1, random:int(0, 12) do
+    local type, value = random:pick(TYPES), random:pick(VALUES)
+    made.list[n] = two and { type, value } or { value }
+    made.set[two and type:lower() .. "\0" .. value or value] = true
+  end
+  return made
+end
+
 ---Bytes that nobody meant: only those that mean something to CSV, in any order, under a header.
 ---@param seed integer
 ---@return random_csv.File

@@ -127,17 +127,16 @@ local function find_fault(text, record, columns)
   if at then record.column = slow_csv.column(text, record.at, at) end
 end
 
----The delimiter of the header at `at`: a comma if there is one outside quotes, else the more
----frequent of semicolon and tab (the semicolon if they are equally many), else a comma. Until the
----delimiter is known, each of the three may end a field, so that a quote may open the next.
+---The delimiter of a text that begins with its header: a comma if there is one outside quotes, else
+---the more frequent of semicolon and tab (the semicolon if they are equally many), else a comma.
+---Until it is known, each of the three may end a field, so that a quote may open the next.
 ---@param text string
----@param at integer
 ---@return string
-function slow_csv.guess_delimiter(text, at)
+function slow_csv.guess_delimiter(text)
   local seen = { [","] = 0, [";"] = 0, ["\t"] = 0 }
-  local value, stop = "", at - 1
+  local value, stop = "", 0
   repeat
-    at = stop + 1
+    local at = stop + 1
     if text:sub(at, at) == '"' then value, at = read_quoted(text, at) end
     if not value then break end
     stop = text:find("[,;\t\n]", at) or #text + 1
@@ -186,7 +185,9 @@ local function read_header(text, result, options, max_record)
     return nil, { kind = "utf16", line = 1, column = 1 }
   end
   local at = text:sub(1, 3) == BYTE_ORDER_MARK and 4 or 1
-  result.delimiter = options.delimiter or slow_csv.guess_delimiter(text, skip_blank(text, at))
+  local first = skip_blank(text, at)
+  result.delimiter = options.delimiter
+    or slow_csv.guess_delimiter(text:sub(first, first + max_record)) -- a header is no longer
   local header, stop, line = next_record(text, at, 1, result.delimiter, max_record)
   if not header then return nil, stop or { kind = "empty" } end
   if not header.stray then return header, stop, line end
@@ -223,6 +224,97 @@ function slow_csv.read(text, options)
     table.insert(result.records, record)
     at, line = stop, next_line
   end
+end
+
+---A result as one string, to compare: the engine's (whose records have `columns` instead of
+---`starts`) as well as ours. What lies beyond the header's columns is left out.
+---@param result table
+---@param text? string what was read; for our own results
+---@return string
+function slow_csv.render(result, text)
+  local out = {}
+  local function put(...)
+    out[#out + 1] = string.format(...)
+  end
+  if result.header then
+    put("delimiter %q header %d", result.delimiter, result.header.line)
+    for _, name in ipairs(result.header.fields) do put("  %q", name) end
+  end
+  for _, record in ipairs(result.records) do
+    put("record %d %s %s", record.line, record.fault, record.column)
+    for n = 1, math.min(#record.fields, #result.header.fields) do
+      local column = record.columns and record.columns[n]
+        or slow_csv.column(text, record.at, record.starts[n])
+      put("  %d %q", column, record.fields[n])
+    end
+  end
+  local failure = result.failure
+  put("%s", failure and ("%s %s %s"):format(failure.kind, failure.line, failure.column) or "end")
+  return table.concat(out, "\n")
+end
+
+local function quoted(text) return '"' .. text:gsub('"', '""') .. '"' end
+
+---The places of columns in the header, whatever the case of their names.
+---@param header slow_csv.Record
+---@param names string[]
+---@return integer[]
+function slow_csv.places(header, names)
+  local found = {}
+  for n, name in ipairs(names) do
+    for place, field in ipairs(header.fields) do
+      if field:lower() == name:lower() then found[n] = place end
+    end
+  end
+  return found
+end
+
+-- The record's key as one string; nil when it can't be read.
+local function key_of(record, where)
+  local parts = {}
+  for n, place in ipairs(where) do
+    if not record.fields[place] or record.unreadable[place] then return nil end
+    parts[n] = record.fields[place]
+  end
+  if #parts == 2 then parts[1] = parts[1]:lower() end
+  return table.concat(parts, "\0")
+end
+
+---What a filter should make of the text.
+---@param text string
+---@param options { key: string[], delimiter?: string, rejects?: false }
+---@param keep table<string, true> values, or folded type, NUL and value
+---@return { out?: string, rejects?: string, counts?: table, failure?: slow_csv.Failure }
+function slow_csv.filter(text, options, keep)
+  local result = slow_csv.read(text, options)
+  if not result.header then return { failure = result.failure } end
+  local bom = text:match "^\xEF\xBB\xBF" or ""
+  local where = slow_csv.places(result.header, options.key)
+  local out, rejects = { bom, result.header.raw }, {}
+  local counts = { read = 0, kept = 0, left_out = 0, rejected = 0, broken_left_out = 0,
+    delimiter = result.delimiter, last_line_end = result.header.raw ~= result.header.body }
+  local function count(name) counts[name] = counts[name] + 1 end
+  for _, record in ipairs(result.records) do
+    local key = key_of(record, where)
+    count "read"
+    counts.last_line_end = record.raw ~= record.body
+    if key and not keep[key] then
+      count "left_out"
+      if record.fault then count "broken_left_out" end
+    elseif not record.fault then
+      count "kept"
+      table.insert(out, record.raw)
+    elseif options.rejects == false then
+      return { failure = { line = record.line, column = record.column } }
+    else
+      count "rejected"
+      table.insert(rejects, ("%d,%d,%s,%s\n"):format(record.line, record.column,
+        quoted(record.fault), quoted(record.body)))
+    end
+  end
+  if #rejects > 0 then table.insert(rejects, 1, "line,column,reason,record\n") end
+  return { out = table.concat(out), rejects = table.concat(rejects), counts = counts,
+    failure = result.failure }
 end
 
 return slow_csv
