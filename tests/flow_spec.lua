@@ -1,4 +1,5 @@
 --- Flows and single jobs as an operator sees them: real processes, small scripts of their own.
+local db = require "tallyman.db"
 local json = require "dkjson"
 local process = require "tests.support.process"
 local store = require "tallyman.store"
@@ -33,7 +34,7 @@ before_each(function()
   script("settings", ([[return require "tallyman.settings" {
     state = "%s/state", exchange = "file://%s", timezone = "UTC",
     oms = { database = "sqlite:%s/oms.db" } }]]):format(folder, folder, folder))
-  process.must("sqlite3", folder .. "/oms.db", "CREATE TABLE t (x)")
+  db.open("sqlite:" .. folder .. "/oms.db", { create = true }):close()
   script("night", [[return { flow = "night", jobs = { "a", "b", "c" } }]])
 end)
 after_each(process.clean)

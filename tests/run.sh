@@ -54,7 +54,7 @@ fi
 # The model test is run in full above; here a part of it is enough.
 if build asan ASAN_TARGETS="$(targets build/asan)"; then
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
-  export TALLYMAN_MODEL_RUNS=20 TALLYMAN_BINARY="$PWD/build/asan/tallyman"
+  export TALLYMAN_MODEL_RUNS=20 TALLYMAN_MODEL_HOST="$PWD/build/asan/tallyman"
   for test in $ctests; do c_test build/asan "$test"; done
   specs build/asan/tallyman tests
 fi

@@ -184,9 +184,14 @@ end
 ---@param filtered tallyman.Entry with its snapshot
 ---@return table figures
 function reset.apply(night, oms, exchange, filtered)
-  local figures = oms.db:transaction(function()
+  local ok, figures = pcall(oms.db.transaction, oms.db, function()
     return in_transaction(night, oms, exchange, filtered)
   end)
+  if not ok and failure.code(figures) == failure.no_input
+    and not exchange:exists(filtered.path) then
+    return night:no_input(oms.settings.filtered) -- another run has applied and archived it meanwhile
+  end
+  if not ok then error(figures, 0) end
   if not figures.already then warn(night, figures) end
   return figures
 end
