@@ -16,7 +16,7 @@ return {
     if not filtered then return night:no_input(settings.filtered) end
 
     local figures = reset.apply(night, oms, exchange, filtered) -- one transaction, or nothing
-    reset.archive(night, exchange, filtered.snapshot)
+    night:afterwards("not archived", reset.archive, night, exchange, filtered.snapshot)
     return figures
   end,
 }

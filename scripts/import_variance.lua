@@ -16,7 +16,7 @@ return {
     local tonight = cycle and cycle.business_date == night.date
     if not cycle then night:hold "no reset was ever applied: nothing is booked" end
     if cycle.settled_at and not tonight then
-      variance.archive(night, oms, exchange, cycle)
+      night:afterwards("not archived", variance.archive, night, oms, exchange, cycle)
       night:hold "no reset was applied tonight: nothing is booked"
     end
 
@@ -39,7 +39,7 @@ return {
       end
     end
 
-    variance.archive(night, oms, exchange, oms:newest_cycle())
+    night:afterwards("not archived", variance.archive, night, oms, exchange, oms:newest_cycle())
     return figures
   end,
 }

@@ -103,9 +103,9 @@ describe("the filter", function()
   end)
 
   it("undoes doubled quotes in keys", function()
-    local keep = keyset { { "SKU", '12" nail' } }
-    local row = 'sku,"12"" nail",1,"""x"""\n'
-    assert.equal(HEADER .. row, run(HEADER .. row .. 'sku,12"" nail,1,\n', { keep = keep }).out)
+    local keep = keyset { { "SKU", '12" nail' }, { '"S"', '"V"' } }
+    local rows = 'sku,"12"" nail",1,"""x"""\n"""s""","""V""",1,\n'
+    assert.equal(HEADER .. rows, run(HEADER .. rows .. 'sku,12"" nail,1,\n', { keep = keep }).out)
   end)
 
   it("finds its columns wherever they stand and however they are written", function()

@@ -132,6 +132,13 @@ describe("a job run by hand", function()
     assert.match("run must return a table of figures", result.err)
   end)
 
+  it("with every name mistyped is told so all the same", function()
+    script("a", "return { nmae = 'a', rnu = function() end }")
+    local result = run "a"
+    assert.equal(78, result.code)
+    assert.match("unknown field 'nmae' %(did you mean 'name'%?%)", result.err)
+  end)
+
   it("takes no other arguments", function()
     job("a")
     assert.equal(64, run("a", "--fast").code)

@@ -318,14 +318,15 @@ describe("a signal", function()
   local PROMPT = 3 -- seconds; without one, everything here would take 10 or for ever
   local ENDS = { [process.SIGTERM] = 143, [process.SIGINT] = 130 }
   local CLOSING = "local _ <close> = setmetatable({}, { __close = function()\n"
-    .. "io.stderr:write 'closed\\n' end })\nio.stdout:write 'up\\n' io.stdout:flush()\n"
+    .. "io.stderr:write 'closed\\n' end })\n"
+  local UP = "io.stdout:write 'up\\n' io.stdout:flush()\n"
 
   local function ready(child)
     assert.truthy(process.eventually(function() return child:out():find "up" end, 20), child:err())
     return child
   end
 
-  --- Runs a script, sends it each signal and checks how it ends.
+  --- Runs a script until it says that it is up, sends it each signal and checks how it ends.
   local function ends(text, setup)
     for number, status in pairs(ENDS) do
       if setup then setup() end
@@ -337,10 +338,10 @@ describe("a signal", function()
     end
   end
 
-  it("ends a sleep", function() ends "require 'native.clock'.sleep(1000)" end)
-  it("ends a busy loop", function() ends "while true do end" end)
+  it("ends a sleep", function() ends(UP .. "require 'native.clock'.sleep(1000)") end)
+  it("ends a busy loop", function() ends(UP .. "while true do end") end)
   it("ends a busy loop in a coroutine", function()
-    ends "coroutine.wrap(function() while true do end end)()"
+    ends(UP .. "coroutine.wrap(function() while true do end end)()")
   end)
 
   it("ends a filter that waits for its source, and leaves no part", function()
@@ -356,8 +357,21 @@ describe("a signal", function()
       local target <close> = exchange:write "out/kept.csv"
       local source <close> = failure.check(file.source "%s")
       local keys = csv.keyset():add("SKU", "a")
+      %s
       failure.check(csv.filter(source, target.sink, { key = { "idType", "idValue" }, keep = keys }))
-    ]]):format(folder, pipe), function() process.start { process.host, "-e", feed } end)
+    ]]):format(folder, pipe, UP), function() process.start { process.host, "-e", feed } end)
+    assert.equal("", process.must("find", folder .. "/out", "-type", "f"))
+  end)
+
+  it("leaves no part even at the instant when one is made", function()
+    local result = run(([[
+      local dirent, signal = require "posix.dirent", require "posix.signal"
+      local list = dirent.dir
+      dirent.dir = function(...) signal.raise(signal.SIGTERM) return list(...) end
+      local exchange <close> = require "tallyman.exchange".open("file://%s", "RUN")
+      local target <close> = exchange:write "out/kept.csv"
+    ]]):format(folder))
+    assert.equal(143, result.status, result.err)
     assert.equal("", process.must("find", folder .. "/out", "-type", "f"))
   end)
 
@@ -366,8 +380,8 @@ describe("a signal", function()
       .. "db:transaction(function() print 'up' io.stdout:flush()\n"
       .. "require 'native.clock'.sleep(1000) end)"):format(folder)
     ready(process.start { process.host, "-e", hold })
-    ends(("local db <close> = require 'tallyman.db'.open 'sqlite:%s/oms.db'\n"
-      .. "db:transaction(function() end)"):format(folder))
+    ends(("local db <close> = require 'tallyman.db'.open 'sqlite:%s/oms.db'\n"):format(folder)
+      .. UP .. "db:transaction(function() end)")
   end)
 
   it("ends a flow and the job that it runs", function()

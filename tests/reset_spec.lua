@@ -238,3 +238,17 @@ it("leaves an inbound file that was replaced after the filter had read it, and s
   n:run("filter_inventory", "02:10")
   assert.equal(3, n:run("import_reset", "02:20").code) -- same snapshot, other bytes
 end)
+
+it("is done, with an alert, when only the archive is in the way; a later run archives", function()
+  local blocked = n.world.folder .. "/exchange/archive"
+  assert(io.open(blocked, "w")):close()
+  n:upload("22:00", { { 4 } })
+  local outcome = n:reset()
+  assert.equal("done", outcome.state, outcome.message)
+  assert.match("not archived: cannot create", outcome.figures.alerts[1])
+  assert.equal("4/4", n:totals())
+  os.remove(blocked)
+  outcome = n:run("import_reset", "02:10")
+  assert.match("applied as cycle 1", outcome.figures.already)
+  assert.same({}, n.world:names "filtered")
+end)

@@ -36,13 +36,16 @@ local function load_settings(problems)
 end
 
 --- Checks one script and the settings beside it.
-local function check_script(path, problems)
+local function check_script(path, problems, only_compiled)
   local handle <close> = io.open(path, "rb")
   local source = handle and handle:read "a"
   if not source then return add(problems, path .. ": cannot be read") end
   local chunk, message = require "tallyman.script".compile(path)
   if not chunk then return add(problems, message) end
-  if not returns_table(source) then return end
+  if not returns_table(source) then
+    only_compiled[#only_compiled + 1] = path
+    return
+  end
   local search = package.path
   package.path = require "tallyman.script".folder(path) .. "/?.lua;" .. search
   load_settings(problems)
@@ -55,10 +58,13 @@ end
 ---@return integer exit_code
 return function(paths)
   if #paths == 0 then failure.raise(failure.usage, "check: name at least one script") end
-  local problems = {}
-  for _, path in ipairs(paths) do check_script(path, problems) end
+  local problems, only_compiled = {}, {}
+  for _, path in ipairs(paths) do check_script(path, problems, only_compiled) end
   for _, problem in ipairs(problems) do print(problem) end
   if #problems > 0 then return failure.configuration end
+  for _, path in ipairs(only_compiled) do
+    print(path .. ": only compiled, since it doesn't end with return { ... }")
+  end
   print(("%d script%s checked, nothing wrong"):format(#paths, #paths == 1 and "" or "s"))
   return 0
 end

@@ -175,11 +175,12 @@ end
 
 --- Lets go; what was not committed leaves no trace.
 function Target:close()
-  self.sink:close()
+  if self.sink then self.sink:close() end
   if self.part then unistd.unlink(self.part) end
   self.part = nil
 end
 Target.__close = Target.close
+Target.__gc = Target.close -- a signal may come between the making of the part and its owner's <close>
 
 --- Removes parts that a run left behind over a day before ours was made: ages by one clock, the
 --- file system's.
@@ -200,10 +201,11 @@ function FileExchange:write(path, options)
   if not folder then failure.raise(failure.internal, "'%s' names no folder", path) end
   self:make_folder(folder)
   local part = self:full(("%s/.%s.%s.part"):format(folder, name, self.run_id))
-  local sink = failure.check(file.sink(part, options.mode))
+  local target = setmetatable({ exchange = self, path = path, part = part,
+    replace = options.replace, when_any = options.when_any }, Target)
+  target.sink = failure.check(file.sink(part, options.mode))
   remove_old_parts(self, folder, part)
-  return setmetatable({ exchange = self, path = path, part = part, replace = options.replace,
-    when_any = options.when_any, sink = sink }, Target)
+  return target
 end
 
 local exchange_file = {}

@@ -15,7 +15,7 @@ local function text(found)
     end
   end
   table.sort(parts)
-  return ("%s (%.2f s)"):format(#parts > 0 and table.concat(parts, ", ") or "nothing to do",
+  return ("%s (%.2f s)"):format(#parts > 0 and table.concat(parts, ", ") or "nothing to change",
     found.seconds or 0)
 end
 

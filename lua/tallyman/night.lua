@@ -53,6 +53,19 @@ function Night:alert(format, ...)
   log.error(self.job, "ALERT: " .. text)
 end
 
+--- Does what comes after the work proper: when the world is in its way, that is an alert, and the
+--- run has succeeded all the same.
+---@param what string
+---@param work function
+---@param ... any its arguments
+function Night:afterwards(what, work, ...)
+  local ok, wrong, trace = failure.catch(work, ...)
+  if ok then return end
+  local code = failure.code(wrong)
+  if code < failure.usage or code >= 128 then error(trace or wrong, 0) end
+  self:alert("%s: %s", what, tostring(wrong))
+end
+
 --- Ends the run as held (75): nothing is wrong, something isn't there yet.
 ---@param format string
 ---@param ... any

@@ -3,6 +3,7 @@ local failure = require "tallyman.failure"
 local flow = require "tallyman.flow"
 local job = require "tallyman.job"
 local settings = require "tallyman.settings"
+local suggest = require "tallyman.suggest"
 local validate = require "tallyman.validate"
 
 local script = {}
@@ -12,10 +13,17 @@ local script = {}
 ---@return string
 function script.folder(path) return path:match "^(.*)/[^/]*$" or "." end
 
---- Whether a table that a script returned is meant as a job.
+--- Whether a table that a script returned is meant as a job: some field is a job's, or nearly so.
 ---@param value table
 ---@return boolean
-function script.is_job(value) return value.run ~= nil or value.name ~= nil end
+function script.is_job(value)
+  local fields = {}
+  for name in pairs(job.shape.fields) do fields[#fields + 1] = name end
+  for name in pairs(value) do
+    if job.shape.fields[name] or suggest(tostring(name), fields) ~= "" then return true end
+  end
+  return false
+end
 
 --- Whether a table that a script returned is meant as a flow.
 ---@param value table

@@ -84,11 +84,14 @@ static int configure(sqlite3 *database, bool readonly) {
   sqlite3_extended_result_codes(database, 1);
   sqlite3_busy_handler(database, wait_for_lock, NULL);
   sqlite3_progress_handler(database, STEPS_BETWEEN_CHECKS, check_interrupt, NULL);
-  return sqlite3_exec(database,
-                      readonly ? "PRAGMA foreign_keys = ON"
-                               : "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"
-                                 "PRAGMA journal_mode = WAL; PRAGMA temp_store = FILE",
-                      NULL, NULL, NULL);
+  int result = sqlite3_exec(
+      database, "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE",
+      NULL, NULL, NULL);
+  if (result != SQLITE_OK || readonly) return result;
+  /* The switch to a write-ahead log doesn't wait for a lock: who finds one does without, this time.
+   */
+  result = sqlite3_exec(database, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+  return (result & 0xff) == SQLITE_BUSY ? SQLITE_OK : result;
 }
 
 /* open(path [, { create =, readonly = }]) -> database */

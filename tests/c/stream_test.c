@@ -92,9 +92,9 @@ static void limit_files(rlim_t size) {
 static void fill(const char *name, size_t piece, size_t total) {
   struct failure failure = {0};
   struct sink *sink = sink_file(path_of(name), 0600, &failure);
+  if (!CHECK(sink != NULL)) return;
   char *bytes = calloc(1, piece);
   bool written = true;
-  if (!CHECK(sink != NULL)) return;
   limit_files(100000);
   for (size_t done = 0; written && done < total; done += piece) {
     written = sink_write(sink, bytes, piece, &failure);
@@ -117,30 +117,54 @@ static void test_full_disk(void) {
   fill("one large piece", 200000, 200000);
 }
 
-/* The same on a device that isn't a file: standard output, which is put back afterwards. */
+/* Lets standard output be `descriptor`, which is closed; returns what it was, for put_back. */
+static int become_output(int descriptor) {
+  fflush(stdout);
+  int saved = dup(STDOUT_FILENO);
+  dup2(descriptor, STDOUT_FILENO);
+  close(descriptor);
+  return saved;
+}
+
+static void put_back(int saved) {
+  dup2(saved, STDOUT_FILENO);
+  close(saved);
+}
+
+/* The same on a device that isn't a file. */
 static void test_full_device(void) {
   struct failure failure = {0};
-  char *large = calloc(1, 100000);
-  fflush(stdout);
-  int saved = dup(STDOUT_FILENO), full = open("/dev/full", O_WRONLY);
-  dup2(full, STDOUT_FILENO);
-  close(full);
+  static const char large[100000];
+  int saved = become_output(open("/dev/full", O_WRONLY));
   struct sink *small_sink = sink_file("-", 0, &failure), *large_sink = sink_file("-", 0, &failure);
   bool buffered = write_text(small_sink, "small");
   bool finished = sink_finish(small_sink, &failure);
   bool finished_later = sink_finish(small_sink, &failure);
   int code = failure.code;
-  bool written = sink_write(large_sink, large, 100000, &failure);
+  bool written = sink_write(large_sink, large, sizeof large, &failure);
   bool finished_large = sink_finish(large_sink, &failure);
   small_sink->close(small_sink);
   large_sink->close(large_sink);
-  dup2(saved, STDOUT_FILENO);
-  close(saved);
-  free(large);
+  put_back(saved);
   CHECK(buffered && !finished && code == EXIT_IO);
   CHECK(!finished_later);
   CHECK(!written && !finished_large && failure.code == EXIT_IO);
   CHECK(strstr(failure.text, "standard output") != NULL);
+}
+
+/* A pipe that takes a part only: the rest must not be lost in silence. */
+static void test_full_pipe(void) {
+  struct failure failure = {0};
+  static const char large[1000000];
+  int ends[2];
+  if (!CHECK(pipe2(ends, O_NONBLOCK) == 0)) return;
+  int saved = become_output(ends[1]);
+  struct sink *sink = sink_file("-", 0, &failure);
+  bool written = sink_write(sink, large, sizeof large, &failure) && sink_finish(sink, &failure);
+  sink->close(sink);
+  put_back(saved);
+  close(ends[0]);
+  CHECK(!written && failure.code == EXIT_IO);
 }
 
 /* ---- closing in any state ---- */
@@ -305,6 +329,7 @@ int main(void) {
   test_digest_of_sources();
   test_full_disk();
   test_full_device();
+  test_full_pipe();
   test_closing_sinks();
   test_names();
   test_stop();

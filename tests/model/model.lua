@@ -41,7 +41,8 @@ function Model:acknowledged(issuance)
   return first
 end
 
--- The goods of a pair that shipped and that `known` says the POS hadn't taken off.
+-- The goods of a pair that shipped, of which `unknown` says (by the time of acknowledgement) that
+-- the POS hasn't taken them off.
 function Model:missing(product, facility, unknown)
   local sum = 0
   for _, issuance in ipairs(self.oms.issuance) do

@@ -52,10 +52,10 @@ end
 local function facility_of(model, file, row)
   local id = rules.value(file, row, "facilityId")
   if id ~= "" then
-    return model.oms.facility[id] and id, "facility"
+    return model.oms.facility[id] and id or nil
   end
   local code = rules.value(file, row, "externalFacilityId")
-  return code ~= "" and model.oms:by_external(code) or nil, "facility"
+  return code ~= "" and model.oms:by_external(code) or nil
 end
 
 -- The one column that a row's single fault lies in; nil where two could be named.

@@ -26,18 +26,15 @@ local DAYS = { { 2026, 11, 24 }, { 2025, 12, 31 }, { 2027, 2, 27 }, { 2026, 7, 4
 
 ---@param seed integer
 ---@param driver_of? fun(run: model.Run): table
----@param settings? { zone: string?, method: string? }
 ---@return model.Run
-local function new(seed, driver_of, settings)
+local function new(seed, driver_of)
   local rng = rngs.new(seed)
-  local drawn = { zone = rng:pick { "UTC", "America/New_York" },
-    method = rng:weighted { { "exact_qoh", 65 }, { "exact_atp", 35 } }, day = rng:pick(DAYS) }
-  local zone = settings and settings.zone or drawn.zone
-  local method = settings and settings.method or drawn.method
-  local run = setmetatable({ rng = rng, seed = seed, trace = {}, day = drawn.day }, Run)
+  local zone = rng:pick { "UTC", "America/New_York" }
+  local method = rng:weighted { { "exact_qoh", 65 }, { "exact_atp", 35 } }
+  local run = setmetatable({ rng = rng, seed = seed, trace = {}, day = rng:pick(DAYS) }, Run)
   run.model = models.new(zone, method)
   run.jobs = jobs.new(run.model)
-  run.midnight = clock.at(zone, drawn.day[1], drawn.day[2], drawn.day[3], 0)
+  run.midnight = clock.at(zone, run.day[1], run.day[2], run.day[3], 0)
   run.now = run.midnight - 20 * 3600
   run.driver = driver_of and driver_of(run)
   return run
@@ -186,7 +183,7 @@ end
 function Run:all()
   self:open()
   local day = clock.utc(table.unpack(self.day))
-  for _ = 1, self.rng:weighted { { 2, 65 }, { 3, 35 } } do
+  for _ = 1, self.rng:weighted { { 2, 75 }, { 3, 25 } } do
     night.run(self, { clock.date(day) })
     day = day + 86400 * (self.rng:chance(90) and 1 or 2)
   end

@@ -85,13 +85,17 @@ function Night:upload(minute, snapshot, options)
   end)
 end
 
--- A product that the filtered file wouldn't hold, were it not sold online.
+-- A product that the filtered file wouldn't hold, were it not sold online; rather one that the
+-- filter's rejects name, too.
 local function kept_product(run)
   local list, entry = {}, run.jobs.filtered[1]
   for _, piece in ipairs(entry and entry.file.pieces or {}) do
     local kind, value = piece.key:match "^(.-)|(.*)$"
     local products = run.model.oms:named(kind, value, run.now)
-    if #products == 1 then list[#list + 1] = products[1] end
+    if #products == 1 then
+      if entry.blocked[products[1]] then return products[1] end
+      list[#list + 1] = products[1]
+    end
   end
   return #list > 0 and run.rng:pick(list)
 end
