@@ -180,7 +180,7 @@ function Target:close()
   self.part = nil
 end
 Target.__close = Target.close
-Target.__gc = Target.close -- a signal may come between the making of the part and its owner's <close>
+Target.__gc = Target.close -- a signal may come before the owner's <close> is in place
 
 --- Removes parts that a run left behind over a day before ours was made: ages by one clock, the
 --- file system's.

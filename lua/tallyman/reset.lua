@@ -189,7 +189,7 @@ function reset.apply(night, oms, exchange, filtered)
   end)
   if not ok and failure.code(figures) == failure.no_input
     and not exchange:exists(filtered.path) then
-    return night:no_input(oms.settings.filtered) -- another run has applied and archived it meanwhile
+    return night:no_input(oms.settings.filtered) -- another run applied and archived it meanwhile
   end
   if not ok then error(figures, 0) end
   if not figures.already then warn(night, figures) end
