@@ -57,8 +57,7 @@ static enum look look_quoted(const struct scan *scan, struct record *record, con
   size_t start = *at;
   record->quoted = true;
   bool closed = skip_quoted(bytes, at, size);
-  bool undecided = *at == size || (*at + 1 == size && bytes[*at] == '\r');
-  if (undecided && !scan->at_end) return LOOK_NEED_MORE;
+  if (*at == size && !scan->at_end) return LOOK_NEED_MORE;
   if (!closed) {
     record->fault_field = start;
     return LOOK_OPEN_QUOTE;
