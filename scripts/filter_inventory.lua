@@ -21,7 +21,8 @@ return {
       { replace = true, when_any = true })
     local count = night:filter(source, target,
       { key = { "idType", "idValue" }, keep = active, rejects = rejects })
-    rejects:commit()                   -- first: the import must never see one without the other
+    target:verify()                    -- another run's file under this name: nothing is touched
+    rejects:commit()                   -- before the target: the import never sees one alone
     target:commit()                    -- a .part until here; any error above leaves no trace
 
     count.file, count.size, count.mtime = inbound.path, inbound.size, inbound.mtime

@@ -6,6 +6,7 @@ local source = debug.getinfo(1, "S").source:sub(2)
 local here = source:match "^(.*)/[^/]*$" or "."
 local lfs = require "lfs"
 if here:sub(1, 1) ~= "/" then here = lfs.currentdir() .. "/" .. here end
+here = here:gsub("/%.%f[/\0]", "")
 package.path = here .. "/?.lua;" .. package.path
 
 local db = require "tallyman.db"

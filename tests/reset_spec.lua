@@ -252,3 +252,14 @@ it("is done, with an alert, when only the archive is in the way; a later run arc
   assert.match("applied as cycle 1", outcome.figures.already)
   assert.same({}, n.world:names "filtered")
 end)
+
+it("keeps the rejects of a filtered file that a second filter may not replace", function()
+  n.shop:product("B", "B1")
+  n:upload_text("22:00", HEADER .. "NY,,SKU,A1,5,,,\nNY,,SKU,B1,6,,\n")
+  n:run("active_products", "01:00")
+  n:run("filter_inventory", "01:30")
+  n.world.oms:run "UPDATE product SET sales_discontinuation_date = '2026-11-24 01:35:00'"
+  n:run("active_products", "01:40")
+  assert.equal(73, n:run("filter_inventory", "01:45").code)
+  assert.match("SKU,B1", n.world:read "filtered/Rejects_20261123T220000Z_filter.csv")
+end)

@@ -155,19 +155,27 @@ local function commit_nothing(self)
   return true
 end
 
---- Makes the file appear under its name. Raises (73) when the name is taken by other bytes, unless
---- a replacement was ordered.
----@return boolean new false: the same bytes were there already
-function Target:commit()
+--- Makes sure that commit() will do: the bytes are safe, and the name is free, or holds the same
+--- bytes, or may be replaced. Raises (73) when it is taken by others.
+---@return boolean exists whether the same bytes stand there already
+function Target:verify()
   failure.check(self.sink:finish())
-  if self.when_any and self.sink:bytes() == 0 then return commit_nothing(self) end
   local exists = self.exchange:exists(self.path)
-  if exists and sha256(self.exchange, self.path) == self.sink:sha256() then return false end
-  if exists and not self.replace then
+  local same = exists and sha256(self.exchange, self.path) == self.sink:sha256()
+  if exists and not same and not self.replace then
     failure.raise(failure.cant_create,
       "%s exists already with other content; move it away and run again",
       self.exchange:full(self.path))
   end
+  return same
+end
+
+--- Makes the file appear under its name; raises as verify() does.
+---@return boolean new false: the same bytes were there already
+function Target:commit()
+  failure.check(self.sink:finish())
+  if self.when_any and self.sink:bytes() == 0 then return commit_nothing(self) end
+  if self:verify() then return false end
   failure.check(file.publish(self.part, self.exchange:full(self.path), self.replace))
   self.part = nil
   return true
