@@ -7,6 +7,7 @@ return {
   name = "import_variance",
   after = { "import_reset" },
   wait = "1h",
+  anyway = true,                       -- without that reset it is held, or settles an overdue cycle
   latest = "07:00",
 
   run = function(night)
@@ -29,6 +30,11 @@ return {
         night:hold("no reset was applied tonight; cycle %d waits for its deadline", cycle.cycle_id)
       end
       local file = variance.file_of(exchange, settings, cycle)
+      local spoiled = file and overdue and variance.spoiled(oms, exchange, file)
+      if spoiled then
+        night:alert("the variance file can't be used: %s", spoiled)
+        file = nil
+      end
       if not file and not overdue then
         night:hold("the variance file of cycle %d isn't there yet", cycle.cycle_id)
       end

@@ -77,6 +77,20 @@ describe("shipments", function()
     assert.match("order O%d+, shipment S%d+, product A at NY", outcome.figures.stale[1])
   end))
 
+  it("that are stale are counted, not only those that are shown", with(nil, function(n, shop)
+    for _ = 1, 25 do shop:ship("I1", "2026-10-01 00:00:00", 1) end
+    local _, outcome = after(n)
+    assert.equal(25, outcome.figures.stale_rows)
+    assert.equal("and 5 more", outcome.figures.stale[21])
+    assert.match("^25 ", outcome.figures.warnings[1])
+  end))
+
+  it("aren't called stale where nothing is deducted for them",
+    with({ reset = { method = "exact_atp" } }, function(n, shop)
+      shop:ship("I1", "2026-10-01 00:00:00", 1)
+      assert.equal(0, select(2, after(n)).figures.stale_rows)
+    end))
+
   it("before shipments_since don't count", with({ oms = { shipments_since = "2026-11-20 00:00" } },
     function(n, shop)
       shop:ship("I1", "2026-11-19 23:59:59", 2)

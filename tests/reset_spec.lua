@@ -148,6 +148,12 @@ describe("a pair", function()
     assert.same({ "5", "6" }, { asked[1].quantity, asked[2].quantity })
   end)
 
+  it("of contradictory rows takes the last one, also where it repeats the first", function()
+    n.world.settings.reset.contradiction = "last"
+    apply(n, HEADER .. "NY,L1,SKU,A1,5,,,\nNY,L1,SKU,A1,6,,,\nNY,L1,SKU,A1,5,,,\n")
+    assert.equal("5/5", n:totals())
+  end)
+
   it("of contradictory rows can be decided by a rule: the sum", function()
     n.world.settings.reset.contradiction = "sum"
     apply(n, HEADER .. "NY,L1,SKU,A1,5,,,\nNY,L1,SKU,A1,6,,,\n")
@@ -262,4 +268,23 @@ it("keeps the rejects of a filtered file that a second filter may not replace", 
   n:run("active_products", "01:40")
   assert.equal(73, n:run("filter_inventory", "01:45").code)
   assert.match("SKU,B1", n.world:read "filtered/Rejects_20261123T220000Z_filter.csv")
+end)
+
+it("leaves a replaced inbound file alone though the filter has failed since", function()
+  n:upload("22:00", { { 4 } })
+  n:run("active_products", "01:00")
+  n:run("filter_inventory", "01:30")
+  n:upload("22:00", { { 400 } })
+  assert.equal(73, n:run("filter_inventory", "01:40").code)
+  assert.equal(0, n:run("import_reset", "02:00").code)
+  assert.equal("ResetInventory_20261123_220000.csv", n.world:names "inbound" [1])
+end)
+
+it("reads rejects that quoting has made longer than a record may be", function()
+  n.world.settings.max_record = 4096
+  local row = 'NY,,SKU,A1,5,,,"' .. ('""'):rep(1900) .. '"x\n'
+  local outcome = apply(n, HEADER .. row .. "NY,,SKU,A1,7,,,\n")
+  assert.equal(0, outcome.code, outcome.message)
+  assert.equal(1, outcome.figures.rejected)
+  assert.equal("10/10", n:totals())
 end)

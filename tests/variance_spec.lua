@@ -231,3 +231,66 @@ describe("the proof", function()
     assert.match("product A at NY has 6, must have 8", found[1])
   end)
 end)
+
+describe("trouble", function()
+  it("with other column names in the POS's file leaves our own file's names alone", function()
+    for ours, theirs in pairs { facilityId = "STORE", idType = "TYPE", idValue = "CODE" } do
+      n.world.settings.columns[ours] = theirs
+    end
+    ship("20:00", 2)
+    n:upload_text("22:00", "STORE,TYPE,CODE,availableQty\nNY,SKU,A1,10\n")
+    n:reset()
+    assert.equal(0, n:variance().code)
+    assert.equal("8/8", n:totals())
+  end)
+
+  it("with the file is over at the deadline: settled without it, with an alert", function()
+    ship("20:00", 2)
+    n:upload("22:00", { { 10 } })
+    n:reset()
+    local name = n.world:names "variance" [1]
+    n.world.exchange:remove("variance/" .. name)
+    n.world.exchange:put("variance/" .. name, "foo,bar\n")
+    assert.equal(65, n:variance().code)
+    local outcome = n:variance "05:00"
+    assert.equal(0, outcome.code, outcome.message)
+    assert.match("can't be used: .*no column 'availableDelta'", outcome.figures.alerts[1])
+    assert.equal("8/8", n:totals())
+    assert.same({}, n.world:names "variance")
+  end)
+
+  it("with one broken row leaves the product's other rows alone", function()
+    n.shop:insert("variance_reason", { variance_reason_id = "VAR_FOUND" })
+    n:upload("22:00", { { 10 } })
+    n:reset()
+    rewrite "NY,,SKU,A1,5,VAR_FOUND\nNY,,SKU,A1,3,VAR_FOUND,\n"
+    local outcome = n:variance()
+    assert.equal(1, outcome.figures.rejected)
+    assert.equal("13/13", n:totals())
+  end)
+
+  it("with a pair whose item is gone is an alert, and the others are booked", function()
+    n.shop:product("B", "B1")
+    n.shop:item("I2", "B", "NY", 5, 5)
+    ship("20:00", 2)
+    ship("20:00", 1, "I2")
+    n:upload_text("22:00", "facilityId,idType,idValue,availableQty\nNY,SKU,A1,10\nNY,SKU,B1,5\n")
+    n:reset()
+    n.world.oms:run "UPDATE inventory_item SET facility_id = 'LA' WHERE inventory_item_id = 'I1'"
+    local outcome = n:variance()
+    assert.equal(0, outcome.code, outcome.message)
+    assert.match("product A at NY has no inventory item", outcome.figures.alerts[1])
+    assert.equal("4/4", n:totals "inventory_item_id = 'I2'")
+  end)
+
+  it("with items that belong nowhere is a warning of the export", function()
+    n.shop:item("I2", "A", "NY", 5, 5)
+    ship("20:00", 2)
+    ship("20:00", 1, "I2")
+    n:at "23:00"
+    n.world.oms:run "UPDATE inventory_item SET facility_id = NULL WHERE inventory_item_id = 'I2'"
+    local outcome = n:run("export_variance", "01:30")
+    assert.match("1 shipments", outcome.figures.warnings[1])
+    assert.match("\nNY,,SKU,A1,%-2,", exported())
+  end)
+end)

@@ -56,7 +56,7 @@ local SAME_PLACE = [[product_id = :product_id AND facility_id = :facility_id
 --- The rows of one pair and location, for a rule of the settings.
 local function rows_of(db, group)
   local rows = db:all([[SELECT line, product_id, facility_id, location, units FROM tallyman_row
-    WHERE fault IS NULL AND dropped = 0 AND ]] .. SAME_PLACE .. " ORDER BY line", group)
+    WHERE fault IS NULL AND ]] .. SAME_PLACE .. " ORDER BY line", group)
   for _, row in ipairs(rows) do row.quantity = quantity.text(row.units) end
   return rows
 end
@@ -75,8 +75,8 @@ local function decide_contradictions(db, settings)
         WHERE fault IS NULL AND ]] .. SAME_PLACE, group)
     elseif word == "last" then
       group.line = rows[#rows].line
-      db:run("UPDATE tallyman_row SET dropped = 1 WHERE fault IS NULL AND line <> :line AND "
-        .. SAME_PLACE, group)
+      db:run([[UPDATE tallyman_row SET dropped = CASE WHEN line = :line THEN 0 ELSE 1 END
+        WHERE fault IS NULL AND ]] .. SAME_PLACE, group)
     end
   end
 end
@@ -212,6 +212,7 @@ end
 ---@return table doubts stale, uncertain, timeless
 function coverage.doubts(oms, params, stale_before)
   params.stale_before = oms:stamp(stale_before)
+  local deducts_sales = oms.settings.reset.method == "exact_qoh"
   local of_pair = [[JOIN inventory_item i ON i.inventory_item_id = %s.inventory_item_id
     JOIN tallyman_pair p ON p.product_id = i.product_id AND p.facility_id = i.facility_id]]
   local function list(sql)
@@ -222,11 +223,12 @@ function coverage.doubts(oms, params, stale_before)
   local sale = "FROM " .. SALE .. " " .. of_pair:format "s"
   local movement = "FROM inventory_item_detail d " .. of_pair:format "d"
   return {
-    stale = list([[SELECT 'order ' || s.order_id || ', shipment ' || s.shipment_id || ', product '
-        || i.product_id || ' at ' || i.facility_id AS text ]] .. sale .. " WHERE " .. SINCE
+    stale = deducts_sales and list([[SELECT 'order ' || s.order_id || ', shipment '
+        || s.shipment_id || ', product ' || i.product_id || ' at ' || i.facility_id AS text ]]
+      .. sale .. " WHERE " .. SINCE
       .. " AND " .. UNKNOWN_TO_POS .. [[ AND (s.issued_date_time IS NULL
         OR {stamp s.issued_date_time} IS NULL
-        OR {stamp s.issued_date_time} < :stale_before) ORDER BY 1]]),
+        OR {stamp s.issued_date_time} < :stale_before) ORDER BY 1]]) or {},
     uncertain = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
         || d.inventory_item_detail_seq_id || ' of ' || d.effective_date AS text ]] .. movement
       .. " WHERE {stamp d.effective_date} > :snapshot AND {stamp d.effective_date} <= :counted_by"

@@ -66,6 +66,7 @@ end
 
 --- Why a job can't run tonight: the first of its `after` that has not succeeded.
 local function missing_dependency(job, settings, date)
+  if job.anyway then return nil end
   local history <close> = store.open(settings.state)
   for _, name in ipairs(job.after or {}) do
     local run = history:last(name, date)
@@ -87,7 +88,7 @@ local function print_report(self, context, _, date)
     log.error(self.flow, ("ALERT: the proof of the night of %s fails %d times")
       :format(date, failures))
   end
-  return 0
+  return failures > 0 and failure.internal or 0
 end
 
 --- Runs tonight's jobs now, in order, without waiting.

@@ -16,6 +16,7 @@ local validate = require "tallyman.validate"
 ---@field at? string local time of day, "01:30", once a night
 ---@field after? string[] jobs whose run of tonight must have succeeded
 ---@field wait? string|number how long after them
+---@field anyway? boolean `once` runs it although they haven't succeeded: it decides by the data
 ---@field latest? string local time of day; not done by then: failed
 
 local time_of_day = { type = "string|nil", check = validate.time_of_day }
@@ -30,6 +31,7 @@ job.shape = { type = "table", fields = {
   latest = time_of_day,
   after = { type = "table|nil", each = { type = "string" } },
   wait = { type = "string|number|nil", check = validate.duration },
+  anyway = { type = "boolean|nil" },
 } }
 
 --- The state that an exit code stands for.

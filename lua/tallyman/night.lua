@@ -106,6 +106,10 @@ function Night:keys(name)
     self:warn("%s is missing; running the job %s first", path, name)
     self.make_keys(name)
   end
+  local made = self.store:last(name)
+  if made and made.night ~= self.date then
+    self:warn("the list %s is that of the night of %s", path, made.night)
+  end
   local source <close> = failure.check(file.source(path))
   return failure.check(csv.keys(source, { "idType", "idValue" }))
 end

@@ -31,6 +31,15 @@ function Oms:stamp(instant)
   return ("%s.%03d"):format(time.text(instant, self.settings.oms.timezone), millis)
 end
 
+--- The first 255 bytes of a text, without half a character at the end.
+---@param text string
+---@return string
+function Oms.cut(text)
+  if #text <= 255 then return text end
+  local short = text:sub(1, 255)
+  return utf8.len(short) and short or (short:gsub("[\xC0-\xFF][\x80-\xBF]*$", ""))
+end
+
 --- Rows of a query, as tallyman.Database gives them.
 ---@param sql string
 ---@param params? table<string, any>
@@ -74,7 +83,7 @@ function Oms:new_physical_inventory(comments)
     "SELECT MAX(CAST(physical_inventory_id AS integer)) FROM physical_inventory"))
   self.db:run([[INSERT INTO physical_inventory (physical_inventory_id, physical_inventory_date,
     general_comments) VALUES (:id, :now, :comments)]],
-    { id = id, now = self:stamp(clock.now()), comments = comments:sub(1, 255) })
+    { id = id, now = self:stamp(clock.now()), comments = Oms.cut(comments) })
   return id
 end
 
@@ -177,12 +186,7 @@ end
 function Oms:shipments_since()
   local text = self.settings.oms.shipments_since
   if not text then return nil end
-  local parts = time.parts(text)
-  if not parts then
-    failure.raise(failure.configuration,
-      "oms.shipments_since is '%s'; write a local time as '2026-11-24 00:00'", text)
-  end
-  return self:stamp((time.from_zone(parts, self.settings.timezone)))
+  return self:stamp((time.from_zone(time.parts(text), self.settings.timezone)))
 end
 
 function Oms:close() self.db:close() end

@@ -36,15 +36,16 @@ local function check_identity(oms, filtered, sha256)
   local snapshot = time.text(filtered.snapshot)
   if newest and newest.snapshot == filtered.snapshot then
     failure.raise(failure.refused, "%s: cycle %d has this snapshot (%s UTC) with other bytes: "
-      .. "refused", filtered.path, newest.cycle_id, snapshot)
+      .. "refused; move it away", filtered.path, newest.cycle_id, snapshot)
   end
   if newest and newest.snapshot > filtered.snapshot then
     failure.raise(failure.refused, "%s: snapshot %s UTC is older than the newest cycle's (%d, %s "
-      .. "UTC): refused", filtered.path, snapshot, newest.cycle_id, time.text(newest.snapshot))
+      .. "UTC): refused; move it away", filtered.path, snapshot, newest.cycle_id,
+      time.text(newest.snapshot))
   end
   if filtered.snapshot > clock.now() + FUTURE then
-    failure.raise(failure.refused, "%s: snapshot %s UTC is in the future: refused", filtered.path,
-      snapshot)
+    failure.raise(failure.refused, "%s: snapshot %s UTC is in the future: refused; move it, and "
+      .. "its inbound file, away: they hide older ones", filtered.path, snapshot)
   end
 end
 
@@ -54,11 +55,14 @@ local function lose_rejected(oms, exchange, snapshot, reader)
   local path = oms.settings.filter_rejects:name(snapshot)
   if not exchange:exists(path) then return end
   local source <close> = exchange:read(path)
-  local rejects = rows.open(source, { record = "record" }, { record = true }, path)
+  -- Quoting may have doubled what the filter took.
+  local options = { max_record = 2 * oms.settings.max_record + 4096, delimiter = "," }
+  local rejects = rows.open(source, { record = "record" }, { record = true }, path, options)
+  options.delimiter = reader.delimiter
   local header = csv_text.line(reader.header, reader.delimiter)
   for reject in rejects:each() do
     local record <close> = failure.check(native_file.text(header .. reject.record .. "\n"))
-    local fields = failure.check(native_csv.reader(record, { delimiter = reader.delimiter })):next()
+    local fields = failure.check(native_csv.reader(record, options)):next()
     if fields then
       staging.lose(oms, fields[reader.indexes.idType], fields[reader.indexes.idValue])
     end
@@ -111,7 +115,7 @@ end
 local function settle_newest(night, oms)
   local newest = oms:newest_cycle()
   if not newest or newest.settled_at then return end
-  local settled = settle.book(oms, newest, { by = "next reset" })
+  local settled = settle.book(oms, night, newest, { by = "next reset" })
   night:warn("cycle %d was not settled; settled first, from its deductions (%d pairs)",
     newest.cycle_id, settled.booked)
 end
@@ -128,7 +132,9 @@ local function compute(oms, filtered, counts)
   figures.changed = oms.db:value "SELECT COUNT(*) FROM tallyman_pair WHERE delta <> 0"
   figures.deducted = oms.db:value "SELECT COUNT(*) FROM tallyman_pair WHERE deduction <> 0"
   local stale = clock.now() - oms.settings.oms.stale_days * 86400
-  for name, list in pairs(coverage.doubts(oms, params, stale)) do figures[name] = shorten(list) end
+  for name, list in pairs(coverage.doubts(oms, params, stale)) do
+    figures[name], figures[name .. "_rows"] = shorten(list), #list
+  end
   return figures
 end
 
@@ -171,9 +177,9 @@ local function warn(night, figures)
   local function about(count, text) if count > 0 then night:warn(text, count) end end
   about(figures.rejected, "%d rows were rejected; see the rejects file")
   about(figures.duplicates, "%d rows said the same again and count once")
-  about(#figures.stale, "%d unacknowledged shipments are stale, and deducted all the same")
-  about(#figures.uncertain, "%d movements lie within the delay after the snapshot")
-  about(#figures.timeless, "%d rows of the OMS have no time and count as long ago")
+  about(figures.stale_rows, "%d unacknowledged shipments are stale, and deducted all the same")
+  about(figures.uncertain_rows, "%d movements lie within the delay after the snapshot")
+  about(figures.timeless_rows, "%d rows of the OMS have no time and count as long ago")
 end
 
 --- Applies a filtered file once. Raises (3) what identity or a guard refuses; then the OMS is as it
@@ -196,12 +202,10 @@ function reset.apply(night, oms, exchange, filtered)
   return figures
 end
 
---- Whether the POS replaced a file after tonight's filter had read it: then nobody has seen it yet.
+--- Whether the POS replaced a file after the filter had read it: then nobody has seen it yet.
 local function is_unread(night, entry)
-  local run = night.store:last("filter_inventory", night.date)
-  local read = run and run.figures
-  return read and read.file == entry.path
-    and (read.size ~= entry.size or read.mtime ~= entry.mtime)
+  local read = night.store:last_reading("filter_inventory", entry.path)
+  return read and (read.size ~= entry.size or read.mtime ~= entry.mtime)
 end
 
 --- Archives one file, unless it is one that nobody has read.

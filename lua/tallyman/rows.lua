@@ -55,7 +55,11 @@ function rows.open(source, columns, required, name, options)
     local folded = title:lower()
     by_name[folded] = by_name[folded] and 0 or i
   end
-  for ours, theirs in pairs(columns) do
+  local names = {}
+  for ours in pairs(columns) do names[#names + 1] = ours end
+  table.sort(names) -- the same complaint every time
+  for _, ours in ipairs(names) do
+    local theirs = columns[ours]
     local index = by_name[theirs:lower()]
     if index == 0 then
       failure.raise(failure.bad_data, "%s:1:1: header has more than one column '%s'", name, theirs)

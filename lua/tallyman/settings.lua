@@ -4,6 +4,7 @@
 local failure = require "tallyman.failure"
 local names = require "tallyman.names"
 local native_clock = require "native.clock"
+local time = require "tallyman.time"
 local validate = require "tallyman.validate"
 
 local text, optional_text = { type = "string" }, { type = "string|nil" }
@@ -11,8 +12,8 @@ local duration = { type = "string|number", check = validate.duration }
 local not_negative = { type = "number", check = validate.not_negative }
 local texts = { type = "table", each = { type = "string" } }
 local folder_and_stamp = { type = "string", check = function(value)
-  if not value:match "^[^/].*/[^/]*STAMP[^/]*$" then
-    return ("'%s' must be FOLDER/NAME with STAMP in the name"):format(value)
+  if not value:match "^[^/].*/[^/]+STAMP[^/]*$" then
+    return ("'%s' must be FOLDER/NAME with STAMP in the name, behind some text"):format(value)
   end
 end }
 
@@ -29,6 +30,13 @@ end
 local function check_zone(value)
   local offset, message = native_clock.offset(0, value)
   return not offset and message or nil
+end
+
+--- A shape's check: a local time.
+local function check_time(value)
+  if not time.parts(value) then
+    return ("'%s' is no local time; write it as '2026-11-24 00:00'"):format(value)
+  end
 end
 
 --- A shape's check: one of these words.
@@ -69,7 +77,7 @@ local SHAPE = { type = "table", fields = {
   oms = { type = "table", fields = {
     database = url_like("sqlite:PATH", "^sqlite:.", "^postgres"),
     timezone = { type = "string", check = check_zone }, shipped = texts,
-    stale_days = not_negative, shipments_since = optional_text,
+    stale_days = not_negative, shipments_since = { type = "string|nil", check = check_time },
   } },
   pos = { type = "table", fields = { ack_delay = duration, sale_delay = duration } },
   reset = { type = "table", fields = {

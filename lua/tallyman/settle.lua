@@ -1,7 +1,7 @@
 --- Settling a cycle: its variance is booked, exactly -D for each covered pair, once.
 local clock = require "tallyman.clock"
 local cycle = require "tallyman.cycle"
-local failure = require "tallyman.failure"
+local quantity = require "tallyman.quantity"
 
 local settle = {}
 
@@ -35,22 +35,28 @@ local function list_deductions(oms, cycle_id, with_file)
     WHERE v.cycle_id = :cycle_id AND {units v.deduction} <> 0]])
     :format(with_file and IN_FILE or "0"),
     { cycle_id = cycle_id, reason = oms.settings.variance.reason })
-  local lost = db:one "SELECT product_id, facility_id FROM tallyman_deduction WHERE item_id IS NULL"
-  if lost then
-    failure.raise(failure.internal,
-      "cycle %d: product %s at %s has no inventory item any more: its variance can't be booked",
-      cycle_id, lost.product_id, lost.facility_id)
+end
+
+--- Leaves out pairs that have no inventory item any more: nobody can book on them, and one pair
+--- must not stop the others. Somebody is told, and the proof names them, too.
+local function leave_out_lost(oms, night, cycle_id)
+  for lost in oms:rows "SELECT * FROM tallyman_deduction WHERE item_id IS NULL" do
+    night:alert("cycle %d: product %s at %s has no inventory item any more: its variance of %s is "
+      .. "not booked", cycle_id, lost.product_id, lost.facility_id, quantity.text(-lost.units))
   end
+  oms.db:run "DELETE FROM tallyman_deduction WHERE item_id IS NULL"
 end
 
 --- Books the cycle's deductions and marks it settled. Call inside a transaction.
 ---@param oms tallyman.Oms
+---@param night tallyman.Night
 ---@param of tallyman.Cycle
 ---@param how table by: "file", "deadline" or "next reset"; file: its name, its rows being staged
 ---@return table figures booked = number of pairs
-function settle.book(oms, of, how)
+function settle.book(oms, night, of, how)
   local settings = oms.settings
   list_deductions(oms, of.cycle_id, how.file ~= nil)
+  leave_out_lost(oms, night, of.cycle_id)
   oms:ensure_variance_reason()
   local id = oms:new_physical_inventory(("Variance of cycle %d (%s)"):format(of.cycle_id,
     how.file or "settled by " .. how.by))

@@ -50,6 +50,7 @@ local MATCHES = [[
 ---@field required table<string, boolean> columns that the header must have
 ---@field columns string[] our names of all columns that count
 ---@field ignored table<string, boolean> facilities whose rows are left out
+---@field own? boolean a file of ours: our column names, and a broken row stands for itself alone
 
 --- What is wrong with a row by itself: a text and the field; nil when nothing is.
 local function own_fault(row, plan, units)
@@ -82,7 +83,7 @@ local function insert(oms, row, plan, comma)
     id_type = clean(row.idType), id_value = clean(row.idValue), units = units or null,
     reason = clean(row.varianceReasonId), comments = clean(row.comments), fault = fault or null,
     fault_field = field or null })
-  if row.fault then staging.lose(oms, row.idType, row.idValue) end
+  if row.fault and not plan.own then staging.lose(oms, row.idType, row.idValue) end
 end
 
 --- Marks the products of an identifier as not covered.
@@ -110,7 +111,9 @@ end
 ---@return tallyman.Rows
 function staging.open(oms, source, plan, name)
   local columns = {}
-  for _, column in ipairs(plan.columns) do columns[column] = oms.settings.columns[column] end
+  for _, column in ipairs(plan.columns) do
+    columns[column] = plan.own and column or oms.settings.columns[column]
+  end
   local reader = rows.open(source, columns, plan.required, name,
     { max_record = oms.settings.max_record })
   if not reader.indexes.facilityId and not reader.indexes.externalFacilityId then

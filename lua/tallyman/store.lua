@@ -94,6 +94,17 @@ function Store:last(job, night)
   return run
 end
 
+--- The figures of a job's newest successful run that read a certain file.
+---@param job string
+---@param file string path in the exchange
+---@return table? figures
+function Store:last_reading(job, file)
+  local text = self.db:value([[SELECT figures FROM run WHERE job = :job AND state = 'done'
+    AND json_extract(figures, '$.file') = :file ORDER BY started_at DESC, rowid DESC LIMIT 1]],
+    { job = job, file = file })
+  return text and json.decode(text)
+end
+
 --- Forgets runs of nights before a date.
 ---@param date string
 function Store:prune(date)

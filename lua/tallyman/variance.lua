@@ -8,7 +8,7 @@ local time = require "tallyman.time"
 
 local variance = {}
 
-local PLAN = { quantity = "availableDelta", ignored = {},
+local PLAN = { quantity = "availableDelta", ignored = {}, own = true,
   columns = { "facilityId", "locationSeqId", "idType", "idValue", "availableDelta",
     "varianceReasonId", "comments" },
   required = { facilityId = true, idType = true, idValue = true, availableDelta = true,
@@ -49,13 +49,27 @@ local function stage(oms, exchange, file)
       (SELECT 1 FROM variance_reason v WHERE v.variance_reason_id = reason)]]
 end
 
---- Reports rows that can't be booked, and rows of pairs that the reset didn't cover.
+--- Why a variance file can't be trusted; nil when it can.
+---@param oms tallyman.Oms
+---@param exchange tallyman.Exchange
+---@param file tallyman.Entry
+---@return string?
+function variance.spoiled(oms, exchange, file)
+  local ok, wrong, trace = failure.catch(stage, oms, exchange, file)
+  if ok then return nil end
+  if failure.code(wrong) ~= failure.bad_data then error(trace or wrong, 0) end
+  return tostring(wrong)
+end
+
+--- Reports rows that can't be booked, and rows of pairs that the reset didn't cover; gives their
+--- numbers.
 local function report_rows(night, oms, file, cycle_id)
+  local rejected, skipped = 0, 0
   for row in oms:rows [[SELECT line, fault FROM tallyman_row WHERE fault IS NOT NULL
     ORDER BY line]] do
+    rejected = rejected + 1
     night:warn("%s:%d: rejected: %s", file.path, row.line, row.fault)
   end
-  local skipped = 0
   for row in oms:rows([[SELECT line, product_id, facility_id FROM tallyman_row r
     WHERE fault IS NULL AND reason = :reason AND NOT EXISTS (SELECT 1 FROM tallyman_coverage v
       WHERE v.cycle_id = :cycle_id AND v.product_id = r.product_id
@@ -65,7 +79,7 @@ local function report_rows(night, oms, file, cycle_id)
     night:warn("%s:%d: skipped: product %s at %s was not covered by the reset", file.path, row.line,
       row.product_id, row.facility_id)
   end
-  return skipped
+  return rejected, skipped
 end
 
 local HAND_ADDED = [[
@@ -81,11 +95,13 @@ local HAND_ADDED = [[
 local function make_items(oms)
   oms.db:script(HAND_ADDED)
   oms.db:run([[INSERT INTO tallyman_hand (line, product_id, facility_id, location, created)
-    SELECT MIN(line), product_id, facility_id, MIN(location), 0 FROM tallyman_row r
+    SELECT MIN(line), product_id, facility_id, NULL, 0 FROM tallyman_row r
     WHERE fault IS NULL AND reason <> :reason AND units <> 0
       AND NOT EXISTS (SELECT 1 FROM inventory_item i
         WHERE i.product_id = r.product_id AND i.facility_id = r.facility_id)
     GROUP BY product_id, facility_id]], { reason = oms.settings.variance.reason })
+  oms.db:run [[UPDATE tallyman_hand SET location =
+    (SELECT r.location FROM tallyman_row r WHERE r.line = tallyman_hand.line)]]
   oms:number_new_items "tallyman_hand"
   oms:insert_items "tallyman_hand"
 end
@@ -102,7 +118,7 @@ local function book_hand_added(oms, file)
   oms:begin_booking()
   for _, row in ipairs(hand_added) do
     row.id = oms:new_physical_inventory(("Hand-added, %s line %d"):format(file.name, row.line))
-    row.comments = (row.comments or ""):sub(1, 255)
+    row.comments = oms.cut(row.comments or "")
     oms.db:run([[INSERT INTO tallyman_booking (number, inventory_item_id, units, reason,
         physical_inventory_id, comments)
       VALUES (:line, :item_id, :units, :reason, :id, :comments)]], row)
@@ -134,11 +150,11 @@ function variance.settle(night, oms, exchange, of, file)
         of.cycle_id, now.cycle_id)
     end
     if now.settled_at then return variance.settled(now) end
-    if not file then return settle.book(oms, of, { by = "deadline" }) end
+    if not file then return settle.book(oms, night, of, { by = "deadline" }) end
     stage(oms, exchange, file)
-    local skipped = report_rows(night, oms, file, of.cycle_id)
-    local figures = settle.book(oms, of, { by = "file", file = file.name })
-    figures.skipped = skipped
+    local rejected, skipped = report_rows(night, oms, file, of.cycle_id)
+    local figures = settle.book(oms, night, of, { by = "file", file = file.name })
+    figures.rejected, figures.skipped = rejected, skipped
     figures.hand_added = book_hand_added(oms, file)
     figures.file = file.path
     return figures
