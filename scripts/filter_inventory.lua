@@ -21,6 +21,7 @@ return {
       { replace = true, when_any = true })
     local count = night:filter(source, target,
       { key = { "idType", "idValue" }, keep = active, rejects = rejects })
+    exchange:check_unchanged(inbound)  -- the POS may have written while we read
     target:verify()                    -- another run's file under this name: nothing is touched
     rejects:commit()                   -- before the target: the import never sees one alone
     target:commit()                    -- a .part until here; any error above leaves no trace

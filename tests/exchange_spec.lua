@@ -213,3 +213,14 @@ describe("the store", function()
     assert.equal(time.stamp(world.time), first:match "^[^-]+")
   end)
 end)
+
+it("a file that changes while it is read is not taken", function()
+  exchange:put("inbound/ResetInventory.csv", "x")
+  local entry = exchange:list "inbound" [1]
+  exchange:check_unchanged(entry)
+  local path = world.folder .. "/exchange/inbound/ResetInventory.csv"
+  local handle <close> = assert(io.open(path, "a"))
+  handle:write "y"
+  handle:flush()
+  assert.equal(75, failure_of(exchange.check_unchanged, exchange, entry).code)
+end)

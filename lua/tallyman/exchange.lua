@@ -17,6 +17,7 @@ local failure = require "tallyman.failure"
 --- none where there is no such folder
 ---@field exists fun(self, path: string): boolean
 ---@field read fun(self, entry: tallyman.Entry|string, options?: table): native.Source
+---@field check_unchanged fun(self, entry: tallyman.Entry) raises when it changed since it was found
 ---@field write fun(self, path: string, options?: table): tallyman.Target
 ---@field move fun(self, entry: tallyman.Entry, folder: string)
 ---@field remove fun(self, path: string)

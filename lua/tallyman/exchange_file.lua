@@ -101,6 +101,14 @@ function FileExchange:read(entry, options)
   return failure.check(file.source(self:full(path), options))
 end
 
+--- Raises (75) when a file isn't any more what newest() found: somebody wrote while we read.
+function FileExchange:check_unchanged(entry)
+  local now = stat.stat(self:full(entry.path))
+  if not now or now.st_size ~= entry.size or now.st_mtime ~= entry.mtime then
+    failure.raise(failure.try_again, "%s changed while it was read; run again", entry.path)
+  end
+end
+
 --- Removes a file; one that isn't there is removed already.
 function FileExchange:remove(path)
   local removed, message, number = unistd.unlink(self:full(path))

@@ -120,7 +120,7 @@ local function settle_newest(night, oms)
     newest.cycle_id, settled.booked)
 end
 
---- Computes everything that the reset would do; nothing is written but new items at zero.
+--- Computes everything that the reset would do; of the OMS only ids for new items are taken.
 local function compute(oms, filtered, counts)
   staging.resolve(oms, false)
   local figures = { rows = counts.rows, ignored = counts.ignored, file = filtered.path,
