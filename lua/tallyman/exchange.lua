@@ -17,7 +17,6 @@ local failure = require "tallyman.failure"
 --- none where there is no such folder
 ---@field exists fun(self, path: string): boolean
 ---@field read fun(self, entry: tallyman.Entry|string, options?: table): native.Source
----@field check_unchanged fun(self, entry: tallyman.Entry) raises when it changed since it was found
 ---@field write fun(self, path: string, options?: table): tallyman.Target
 ---@field move fun(self, entry: tallyman.Entry, folder: string)
 ---@field remove fun(self, path: string)
@@ -34,8 +33,13 @@ local function is_marked(pattern, entry, present)
   return false
 end
 
---- Whether two looks saw the same file.
-local function same(first, second)
+local exchange = {}
+
+--- Whether two looks at a name saw the same file, by size and time.
+---@param first { size: integer, mtime: number }
+---@param second? { size: integer, mtime: number } nil: it was gone
+---@return boolean
+function exchange.same(first, second)
   return second ~= nil and first.size == second.size and first.mtime == second.mtime
 end
 
@@ -65,7 +69,7 @@ local function complete(self, pattern)
   clock.sleep(pattern.settled)
   local after = by_name(self:list(pattern.folder))
   for _, entry in ipairs(unmarked) do
-    if same(entry, after[entry.name]) then marked[#marked + 1] = entry end
+    if exchange.same(entry, after[entry.name]) then marked[#marked + 1] = entry end
   end
   return marked
 end
@@ -95,6 +99,15 @@ end
 function Exchange:newest(pattern)
   local found = self:find(pattern)
   return found[#found]
+end
+
+--- Raises (75) when a file isn't any more what newest() found: somebody wrote while we read.
+---@param entry tallyman.Entry
+function Exchange:check_unchanged(entry)
+  local now = by_name(self:list(entry.path:match "^(.+)/"))[entry.name]
+  if not exchange.same(entry, now) then
+    failure.raise(failure.try_again, "%s changed while it was read; run again", entry.path)
+  end
 end
 
 --- Moves a file, and its markers, to the archive's folder of a date.
@@ -136,8 +149,6 @@ end
 --- Nothing is held open between calls over a local folder; other kinds close their session.
 function Exchange:close() end
 Exchange.__close = Exchange.close
-
-local exchange = {}
 
 --- Makes the methods that all kinds share available to one kind.
 ---@param kind table its own methods

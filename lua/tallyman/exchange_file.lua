@@ -101,14 +101,6 @@ function FileExchange:read(entry, options)
   return failure.check(file.source(self:full(path), options))
 end
 
---- Raises (75) when a file isn't any more what newest() found: somebody wrote while we read.
-function FileExchange:check_unchanged(entry)
-  local now = stat.stat(self:full(entry.path))
-  if not now or now.st_size ~= entry.size or now.st_mtime ~= entry.mtime then
-    failure.raise(failure.try_again, "%s changed while it was read; run again", entry.path)
-  end
-end
-
 --- Removes a file; one that isn't there is removed already.
 function FileExchange:remove(path)
   local removed, message, number = unistd.unlink(self:full(path))
@@ -157,12 +149,6 @@ Target.__index = Target
 --- Writes bytes.
 function Target:write(bytes) failure.check(self.sink:write(bytes)) end
 
---- Ends a file that was only wanted with content: nothing appears, and what stood there goes.
-local function commit_nothing(self)
-  self.exchange:remove(self.path)
-  return true
-end
-
 --- Makes sure that commit() will do: the bytes are safe, and the name is free, or holds the same
 --- bytes, or may be replaced. Raises (73) when it is taken by others.
 ---@return boolean exists whether the same bytes stand there already
@@ -178,11 +164,14 @@ function Target:verify()
   return same
 end
 
---- Makes the file appear under its name; raises as verify() does.
+--- Makes the file appear under its name; raises as verify() does. One that was only wanted with
+--- content, and has none, doesn't appear, and what stood there goes.
 ---@return boolean new false: the same bytes were there already
 function Target:commit()
-  failure.check(self.sink:finish())
-  if self.when_any and self.sink:bytes() == 0 then return commit_nothing(self) end
+  if self.when_any and self.sink:bytes() == 0 then
+    self.exchange:remove(self.path)
+    return true
+  end
   if self:verify() then return false end
   failure.check(file.publish(self.part, self.exchange:full(self.path), self.replace))
   self.part = nil

@@ -150,10 +150,9 @@ end
 local night = {}
 
 --- Makes a night for one run.
----@param fields table settings, job, store, run_id
+---@param fields table settings, job, store, run_id, date
 ---@return tallyman.Night
 function night.new(fields)
-  fields.date = fields.date or time.night(clock.now(), fields.settings.timezone)
   fields.warnings, fields.alerts = {}, {}
   return setmetatable(fields, Night)
 end

@@ -3,6 +3,7 @@
 local clock = require "tallyman.clock"
 local coverage = require "tallyman.coverage"
 local cycle = require "tallyman.cycle"
+local exchanges = require "tallyman.exchange"
 local failure = require "tallyman.failure"
 local guards = require "tallyman.guards"
 local native_csv = require "native.csv"
@@ -98,8 +99,8 @@ end
 
 --- Books the deltas under a physical inventory of this reset.
 local function book_deltas(oms, filtered)
-  local comment = ("Reset to %s (counts of %s UTC)"):format(filtered.name,
-    time.text(filtered.snapshot)):sub(1, 255)
+  local comment = oms.cut(("Reset to %s (counts of %s UTC)"):format(filtered.name,
+    time.text(filtered.snapshot)))
   local reset_id = oms:new_physical_inventory(comment)
   oms:ensure_reason("VAR_EXT_RESET", "Reset to the counts of an external system")
   oms:begin_booking()
@@ -205,7 +206,7 @@ end
 --- Whether the POS replaced a file after the filter had read it: then nobody has seen it yet.
 local function is_unread(night, entry)
   local read = night.store:last_reading("filter_inventory", entry.path)
-  return read and (read.size ~= entry.size or read.mtime ~= entry.mtime)
+  return read ~= nil and not exchanges.same(read, entry)
 end
 
 --- Archives one file, unless it is one that nobody has read.

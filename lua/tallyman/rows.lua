@@ -1,6 +1,7 @@
 --- The rows of a CSV file by column names. Lua sees only what survived the filter.
 local csv = require "native.csv"
 local failure = require "tallyman.failure"
+local validate = require "tallyman.validate"
 
 ---@class tallyman.Row
 ---@field line integer physical line on which the record starts
@@ -55,10 +56,7 @@ function rows.open(source, columns, required, name, options)
     local folded = title:lower()
     by_name[folded] = by_name[folded] and 0 or i
   end
-  local names = {}
-  for ours in pairs(columns) do names[#names + 1] = ours end
-  table.sort(names) -- the same complaint every time
-  for _, ours in ipairs(names) do
+  for _, ours in ipairs(validate.names_of(columns)) do -- in order: the same complaint every time
     local theirs = columns[ours]
     local index = by_name[theirs:lower()]
     if index == 0 then

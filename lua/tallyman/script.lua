@@ -17,8 +17,7 @@ function script.folder(path) return path:match "^(.*)/[^/]*$" or "." end
 ---@param value table
 ---@return boolean
 function script.is_job(value)
-  local fields = {}
-  for name in pairs(job.shape.fields) do fields[#fields + 1] = name end
+  local fields = validate.names_of(job.shape.fields)
   for name in pairs(value) do
     if job.shape.fields[name] or suggest(tostring(name), fields) ~= "" then return true end
   end

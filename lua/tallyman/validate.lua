@@ -87,7 +87,10 @@ end
 
 local check_value
 
-local function names_of(fields)
+--- The names in a table, in order.
+---@param fields table<string, any>
+---@return string[]
+function validate.names_of(fields)
   local names = {}
   for name in pairs(fields) do names[#names + 1] = name end
   table.sort(names)
@@ -103,11 +106,11 @@ end
 local function check_fields(value, shape, path, place, problems)
   for name in pairs(value) do
     if not shape.fields[name] then
-      local hint = suggest(tostring(name), names_of(shape.fields))
+      local hint = suggest(tostring(name), validate.names_of(shape.fields))
       add(problems, place, extended(path, name), ("unknown field '%s'%s"):format(name, hint))
     end
   end
-  for _, name in ipairs(names_of(shape.fields)) do
+  for _, name in ipairs(validate.names_of(shape.fields)) do
     check_value(value[name], shape.fields[name], extended(path, name), place, problems)
   end
 end
