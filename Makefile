@@ -12,7 +12,7 @@ CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 LIBS    := lua5.4 sqlite3 zlib libxxhash libcrypto
 ALL     = $(CFLAGS) -std=gnu11 $(WARN) -MMD -MP $(shell pkg-config --cflags $(LIBS))
-LINK    = $(shell pkg-config --libs $(LIBS)) -lm
+LINK    = $(shell pkg-config --libs $(LIBS)) -lm -pthread
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 ENGINE  := $(filter-out src/main.c src/host.c src/host_signals.c,$(wildcard src/*.c))

@@ -2,12 +2,19 @@
  * Each record is decided on its own: kept, left out or rejected, and the three must add up to what
  * the scan says it read, or the run fails: a row lost in silence is the one thing that may not be.
  */
+#define _GNU_SOURCE
 #include "filter.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "pool.h"
+
+/* A second thread pays from about this size on; see `make bench`. */
+enum { WORTH_A_THREAD = 4 * 1024 * 1024 };
 
 struct filter {
   const struct filter_options *options;
@@ -16,7 +23,10 @@ struct filter {
   struct filter_counts *counts;
   size_t key_columns[2];
   size_t key_count;
-  char *scratch; /* for keys with doubled quotes; twice the longest record */
+  char *scratch;      /* for keys with doubled quotes; twice the longest record */
+  struct sieve sieve; /* sift is NULL where the fast lane can't be taken */
+  struct sieved sieved;
+  struct pool *pool; /* NULL: one thread */
 };
 
 /* Finds the key's columns in the header. */
@@ -112,7 +122,43 @@ static bool tell_progress(const struct filter *filter, uint64_t *told, struct fa
   return options->progress(options->context, source->raw_bytes, source->total_bytes, failure);
 }
 
-/* Goes over all records. */
+/* ---- the fast lane ---- */
+
+/* Goes over whole records of the block at hand, looking at those that were found. */
+static bool follow(struct filter *filter, const struct sieved *sieved, struct failure *failure) {
+  struct scan *scan = &filter->scan;
+  struct record record;
+  const char *block = scan->buffer + scan->begin;
+  uint64_t line = scan->line;
+  for (size_t i = 0; i < sieved->count; i++) {
+    const struct finding *finding = &sieved->findings[i];
+    size_t passed = finding->at - (size_t)(scan->buffer + scan->begin - block);
+    scan_skip(scan, passed, finding->lines - (scan->line - line), 0);
+    if (scan_take(scan, &record, failure) != SCAN_RECORD) return false;
+    if (record.body > 0 && !decide(filter, &record, failure)) return false;
+  }
+  size_t passed = sieved->size - (size_t)(scan->buffer + scan->begin - block);
+  scan_skip(scan, passed, sieved->lines - (scan->line - line), sieved->passed);
+  filter->counts->left_out += sieved->passed;
+  if (sieved->size > 0) filter->counts->last_line_end = true;
+  return true;
+}
+
+/* Goes over what is left of the block at hand, but for an unfinished record. */
+static bool take_fast_lane(struct filter *filter, struct failure *failure) {
+  struct scan *scan = &filter->scan;
+  const char *bytes = scan->buffer + scan->begin;
+  if (filter->sieve.sift == NULL || scan->begin == scan->end) return true;
+  const struct sieved *sieved = filter->pool == NULL ? NULL : pool_sieved(filter->pool, bytes);
+  if (sieved == NULL) {
+    sieved = &filter->sieved;
+    size_t size = scan->end - scan->begin;
+    if (!sieve_bytes(&filter->sieve, bytes, size, &filter->sieved, failure)) return false;
+  }
+  return follow(filter, sieved, failure);
+}
+
+/* Goes over all records: those at the blocks' borders one by one, the others by the fast lane. */
 static bool run(struct filter *filter, struct failure *failure) {
   struct record record;
   enum scan_result result;
@@ -121,16 +167,21 @@ static bool run(struct filter *filter, struct failure *failure) {
   while ((result = scan_next(&filter->scan, &record, failure)) == SCAN_RECORD) {
     if (!decide(filter, &record, failure)) return false;
     filter->counts->last_line_end = record.size > record.body;
-    if (!tell_progress(filter, &told, failure)) return false;
+    if (!take_fast_lane(filter, failure) || !tell_progress(filter, &told, failure)) return false;
   }
   return result == SCAN_END;
 }
 
-/* The accounts: every record that was read went exactly one way. */
+/* The accounts: every byte that came belongs to a record, every record went exactly one way. */
 static bool balance(struct filter *filter, struct failure *failure) {
   struct filter_counts *counts = filter->counts;
   counts->read = filter->scan.records;
   counts->bytes = filter->scan.bytes;
+  uint64_t delivered = filter->scan.source->bytes;
+  if (counts->bytes != delivered) {
+    return fail(failure, EXIT_INTERNAL, "%s: %" PRIu64 " bytes came, but the records have %" PRIu64,
+                filter->scan.source->name, delivered, counts->bytes);
+  }
   if (counts->read == counts->kept + counts->left_out + counts->rejected) return true;
   return fail(failure, EXIT_INTERNAL,
               "%s: %" PRIu64 " records read, but %" PRIu64 " kept, %" PRIu64 " left out, %" PRIu64
@@ -139,12 +190,50 @@ static bool balance(struct filter *filter, struct failure *failure) {
               counts->rejected);
 }
 
+/* Gets the fast lane ready. It needs a delimiter in each record, and none too long for it. */
+static bool choose_lane(struct filter *filter, struct failure *failure) {
+  const struct scan *scan = &filter->scan;
+  struct sieve *sieve = &filter->sieve;
+  sift_function *sift = sift_choose(filter->options->variant, failure);
+  if (sift == NULL) return false;
+  sieve->rules = (struct sift_rules){keyset_sketch(filter->options->keep), scan->columns,
+                                     filter->key_columns[filter->key_count - 1], scan->delimiter};
+  if (scan->columns > 1 && scan->options.max_record >= SIFT_RUN) sieve->sift = sift;
+  return true;
+}
+
+/* The number of threads that this file is worth. */
+static int threads_for(const struct filter *filter) {
+  const struct source *source = filter->scan.source;
+  cpu_set_t processors;
+  if (filter->sieve.sift == NULL || source->read_at == NULL) return 1;
+  if (filter->options->threads > 0) return filter->options->threads;
+  if (source->total_bytes < WORTH_A_THREAD) return 1;
+  return sched_getaffinity(0, sizeof processors, &processors) == 0 && CPU_COUNT(&processors) > 1
+             ? 2
+             : 1;
+}
+
+/* The records, with a second thread where that pays. */
+static bool run_with_threads(struct filter *filter, struct failure *failure) {
+  struct scan *scan = &filter->scan;
+  if (threads_for(filter) > 1) {
+    filter->pool = pool_start(scan->source, &scan->options, &filter->sieve);
+    if (filter->pool != NULL) scan->supply = pool_supply(filter->pool);
+  }
+  bool done = run(filter, failure);
+  scan->supply = NULL;
+  pool_stop(filter->pool);
+  return done;
+}
+
 /* The header first, then the records. */
 static bool filter_all(struct filter *filter, struct failure *failure) {
   return find_key(&filter->scan, filter->options->key, filter->key_columns, &filter->key_count,
                   failure) &&
+         choose_lane(filter, failure) &&
          sink_write(filter->sink, filter->scan.header_bytes, filter->scan.header_size, failure) &&
-         run(filter, failure) && balance(filter, failure);
+         run_with_threads(filter, failure) && balance(filter, failure);
 }
 
 /* Room for the unquoted text of two fields of the longest record. */
@@ -163,6 +252,7 @@ bool filter_run(struct source *source, struct sink *sink, const struct filter_op
   filter.scratch = new_scratch(&filter.scan, failure);
   bool done = filter.scratch != NULL && filter_all(&filter, failure);
   free(filter.scratch);
+  sieved_free(&filter.sieved);
   scan_close(&filter.scan);
   return done;
 }

@@ -115,9 +115,8 @@ static void inflating_close(struct source *source) {
   struct inflating *self = (struct inflating *)source;
   if (self->input != NULL) inflateEnd(&self->zlib);
   free(self->input);
-  source_free_digest(source);
   self->inner->close(self->inner);
-  free(self->base.name);
+  source_release(source);
   free(self);
 }
 
@@ -136,6 +135,10 @@ static bool start_inflating(struct inflating *self, struct failure *failure) {
   return true;
 }
 
+static bool is_gzip(const unsigned char *bytes, size_t size) {
+  return size == PEEK && bytes[0] == 0x1f && bytes[1] == 0x8b;
+}
+
 /* Reads the first bytes and decides. */
 static bool peek(struct inflating *self, struct failure *failure) {
   while (self->peeked < PEEK) {
@@ -144,12 +147,20 @@ static bool peek(struct inflating *self, struct failure *failure) {
     if (got == 0) break;
     self->peeked += (size_t)got;
   }
-  bool gzip = self->peeked == PEEK && self->peek[0] == 0x1f && self->peek[1] == 0x8b;
-  return gzip ? start_inflating(self, failure) : true;
+  return is_gzip(self->peek, self->peeked) ? start_inflating(self, failure) : true;
+}
+
+/* Whether a source that can be read anywhere isn't gzip: then nothing has to stand between. */
+static bool is_plain(struct source *inner) {
+  unsigned char bytes[PEEK];
+  struct failure ignored;
+  if (inner->read_at == NULL) return false;
+  ssize_t got = inner->read_at(inner, bytes, PEEK, 0, &ignored);
+  return got >= 0 && !is_gzip(bytes, (size_t)got);
 }
 
 struct source *source_inflating(struct source *inner, struct failure *failure) {
-  if (inner == NULL) return NULL;
+  if (inner == NULL || is_plain(inner)) return inner;
   struct inflating *self = calloc(1, sizeof *self);
   char *name = inner->name == NULL ? NULL : strdup(inner->name);
   if (self == NULL || name == NULL) {

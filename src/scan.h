@@ -1,6 +1,6 @@
 /* The structure of a CSV file (RFC 4180), a block at a time: bytes in, records of field slices out.
- * Everything that knows about quotes, delimiters and line ends lives behind scan_next, so that a
- * faster scan can take its place without its callers noticing. */
+ * Everything that knows about quotes, delimiters and line ends lives behind scan_next, but for the
+ * fast lane (sift.h), which passes over records that nobody wants to see. */
 #ifndef TALLYMAN_SCAN_H
 #define TALLYMAN_SCAN_H
 
@@ -17,6 +17,13 @@ struct scan_options {
   char delimiter;    /* 0: found from the header */
 };
 
+/* Where blocks come from when others read ahead (pool.h). */
+struct supply {
+  /* The next block: `scan_room` bytes, then what was read, then SIFT_SLACK bytes. *size is 0 at the
+   * end. Valid until the next call but one. NULL with *failure set. */
+  char *(*next)(struct supply *self, size_t *size, struct failure *failure);
+};
+
 struct scan {
   struct source *source; /* not owned */
   struct scan_options options;
@@ -28,11 +35,16 @@ struct scan {
   struct record header;
   char *header_bytes; /* a copy of the header record, byte order mark and line end included */
   size_t header_size;
-  /* the rest is the scan's own */
+  uint64_t line; /* on which the next record begins */
+  /* The block at hand: what isn't gone over yet is buffer[begin..end). The bytes of an unfinished
+   * record move to just before the next block, which is read to a place of its own, at the start
+   * of a page: that is what read(2) copies to fastest. */
   char *buffer;
-  size_t capacity, begin, end;
+  size_t begin, end;
   bool at_end;
-  uint64_t line;
+  struct supply *supply; /* NULL: the scan reads the source itself; not owned */
+  /* the rest is the scan's own */
+  char *own_buffer;
   struct field *fields;
   size_t field_capacity;
   struct failure failed; /* what ended it; it goes on failing with that */
@@ -45,6 +57,22 @@ bool scan_open(struct scan *scan, struct source *source, const struct scan_optio
 
 /* Finds the next record; blank lines are left out. SCAN_FAILED: nothing more can be trusted. */
 enum scan_result scan_next(struct scan *scan, struct record *record, struct failure *failure);
+
+/* As scan_next for a record that is known to be whole in the block at hand; a blank line comes as a
+ * record with an empty body and isn't counted. */
+enum scan_result scan_take(struct scan *scan, struct record *record, struct failure *failure);
+
+/* Goes over bytes of the block at hand that are known to be that many whole records. */
+void scan_skip(struct scan *scan, size_t bytes, uint64_t lines, uint64_t records);
+
+/* Gets the next block, behind what isn't gone over yet. */
+bool scan_refill(struct scan *scan, struct failure *failure);
+
+/* Bytes in front of a block, for the longest unfinished record and SIFT_FRONT. */
+size_t scan_room(const struct scan_options *options);
+
+/* A buffer for a block; NULL when memory is short. */
+char *scan_new_buffer(const struct scan_options *options);
 
 /* Index of the column whose name is `name` without regard to case; fails if there is none or
  * more than one. */

@@ -1,4 +1,4 @@
-/* Files and memory as sources and sinks, and the SHA-256 that either may carry.
+/* Files and memory as sources and sinks.
  * File sinks buffer: a filter writes a few dozen bytes at a time.
  * Nothing appears under its final name here: publish_file does that, once the bytes are safe. */
 #define _GNU_SOURCE
@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,36 +29,6 @@ static void *allocate(size_t size, struct failure *failure) {
   return memory;
 }
 
-/* ---- SHA-256 ---- */
-
-static struct digest *digest_new(struct failure *failure) {
-  EVP_MD_CTX *context = EVP_MD_CTX_new();
-  if (context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1) {
-    return (struct digest *)context;
-  }
-  EVP_MD_CTX_free(context);
-  fail(failure, EXIT_INTERNAL, "cannot start a SHA-256");
-  return NULL;
-}
-
-static void digest_update(struct digest *digest, const void *bytes, size_t size) {
-  if (digest != NULL) EVP_DigestUpdate((EVP_MD_CTX *)digest, bytes, size);
-}
-
-static void digest_free(struct digest *digest) { EVP_MD_CTX_free((EVP_MD_CTX *)digest); }
-
-bool digest_hex(const struct digest *digest, char hex[SHA256_HEX + 1]) {
-  if (digest == NULL) return false;
-  unsigned char binary[EVP_MAX_MD_SIZE];
-  EVP_MD_CTX *copy = EVP_MD_CTX_new();
-  bool done = copy != NULL && EVP_MD_CTX_copy_ex(copy, (const EVP_MD_CTX *)digest) == 1 &&
-              EVP_DigestFinal_ex(copy, binary, NULL) == 1;
-  EVP_MD_CTX_free(copy);
-  if (!done) return false;
-  for (int i = 0; i < SHA256_HEX / 2; i++) sprintf(hex + 2 * i, "%02x", binary[i]);
-  return true;
-}
-
 /* ---- sources ---- */
 
 struct file_source {
@@ -67,26 +36,35 @@ struct file_source {
   int descriptor;
 };
 
-static ssize_t file_read(struct source *self, void *into, size_t size, struct failure *failure) {
-  struct file_source *file = (struct file_source *)self;
+/* Reads at an offset, or, where it is negative, what comes next. */
+static ssize_t read_descriptor(struct file_source *file, void *into, size_t size, off_t offset,
+                               struct failure *failure) {
   for (;;) {
     if (!check_stop(failure)) return -1;
-    ssize_t got = read(file->descriptor, into, size);
-    if (got >= 0) {
-      self->raw_bytes += (uint64_t)got;
-      return got;
-    }
+    ssize_t got = offset < 0 ? read(file->descriptor, into, size)
+                             : pread(file->descriptor, into, size, offset);
+    if (got >= 0) return got;
     if (errno == EINTR) continue;
-    fail_errno(failure, EXIT_IO, "cannot read %s", self->name);
+    fail_errno(failure, EXIT_IO, "cannot read %s", file->base.name);
     return -1;
   }
+}
+
+static ssize_t file_read(struct source *self, void *into, size_t size, struct failure *failure) {
+  ssize_t got = read_descriptor((struct file_source *)self, into, size, -1, failure);
+  if (got > 0) self->raw_bytes += (uint64_t)got;
+  return got;
+}
+
+static ssize_t file_read_at(struct source *self, void *into, size_t size, uint64_t offset,
+                            struct failure *failure) {
+  return read_descriptor((struct file_source *)self, into, size, (off_t)offset, failure);
 }
 
 static void file_close(struct source *self) {
   struct file_source *file = (struct file_source *)self;
   if (file->descriptor > STDIN_FILENO) close(file->descriptor);
-  digest_free(self->digest);
-  free(self->name);
+  source_release(self);
   free(self);
 }
 
@@ -99,7 +77,10 @@ static bool open_for_reading(struct file_source *file, const char *path, struct 
     return fail_errno(failure, EXIT_NO_INPUT, "cannot open %s", path);
   }
   if (S_ISDIR(status.st_mode)) return fail(failure, EXIT_NO_INPUT, "%s is a folder", path);
-  if (S_ISREG(status.st_mode)) file->base.total_bytes = (uint64_t)status.st_size;
+  if (!S_ISREG(status.st_mode)) return true;
+  file->base.total_bytes = (uint64_t)status.st_size;
+  /* Standard input may be somewhere in the middle of its file. */
+  if (!standard_input) file->base.read_at = file_read_at;
   return true;
 }
 
@@ -132,9 +113,18 @@ static ssize_t memory_read(struct source *self, void *into, size_t size, struct 
   return (ssize_t)size;
 }
 
+static ssize_t memory_read_at(struct source *self, void *into, size_t size, uint64_t offset,
+                              struct failure *failure) {
+  struct memory_source *memory = (struct memory_source *)self;
+  (void)failure;
+  if (offset >= memory->size) return 0;
+  if (size > memory->size - offset) size = memory->size - (size_t)offset;
+  memcpy(into, memory->bytes + offset, size);
+  return (ssize_t)size;
+}
+
 static void memory_close(struct source *self) {
-  digest_free(self->digest);
-  free(self->name);
+  source_release(self);
   free(self);
 }
 
@@ -143,6 +133,7 @@ struct source *source_memory(const char *name, const void *bytes, size_t size,
   struct memory_source *memory = allocate(sizeof *memory + size, failure);
   if (memory == NULL) return NULL;
   memory->base.read = memory_read;
+  memory->base.read_at = memory_read_at;
   memory->base.close = memory_close;
   memory->base.name = strdup(name);
   memory->base.total_bytes = size;
@@ -151,17 +142,34 @@ struct source *source_memory(const char *name, const void *bytes, size_t size,
   return &memory->base;
 }
 
-void source_free_digest(struct source *source) { digest_free(source->digest); }
+bool source_want_digest(struct source *source, enum digest_kind kind, struct failure *failure) {
+  struct digest *digest = digest_new(kind, failure);
+  *(kind == DIGEST_SHA256 ? &source->digest : &source->fingerprint) = digest;
+  return digest != NULL;
+}
 
-bool source_want_digest(struct source *source, struct failure *failure) {
-  source->digest = digest_new(failure);
-  return source->digest != NULL;
+void source_release(struct source *source) {
+  digest_free(source->digest);
+  digest_free(source->fingerprint);
+  free(source->name);
+}
+
+/* Counts and digests what was delivered. */
+static void delivered(struct source *source, const void *bytes, size_t size) {
+  source->bytes += size;
+  digest_update(source->digest, bytes, size);
+  digest_update(source->fingerprint, bytes, size);
 }
 
 ssize_t source_read(struct source *source, void *into, size_t size, struct failure *failure) {
   ssize_t got = source->read(source, into, size, failure);
-  if (got > 0) digest_update(source->digest, into, (size_t)got);
+  if (got > 0) delivered(source, into, (size_t)got);
   return got;
+}
+
+void source_took(struct source *source, const void *bytes, size_t size) {
+  source->raw_bytes += size;
+  delivered(source, bytes, size);
 }
 
 /* ---- sinks ---- */
@@ -243,7 +251,7 @@ struct sink *sink_file(const char *path, mode_t mode, struct failure *failure) {
   file->base.finish = file_finish;
   file->base.close = file_sink_close;
   file->base.name = strdup(strcmp(path, "-") == 0 ? "standard output" : path);
-  file->base.digest = digest_new(failure);
+  file->base.digest = digest_new(DIGEST_SHA256, failure);
   file->descriptor = open_for_writing(path, mode);
   if (file->base.digest == NULL || file->descriptor < 0) {
     if (file->descriptor < 0) fail_errno(failure, EXIT_CANT_CREATE, "cannot create %s", path);
@@ -295,7 +303,7 @@ struct sink *sink_memory(struct failure *failure) {
   memory->base.finish = memory_finish;
   memory->base.close = memory_sink_close;
   memory->base.name = strdup("memory");
-  memory->base.digest = digest_new(failure);
+  memory->base.digest = digest_new(DIGEST_SHA256, failure);
   return &memory->base;
 }
 

@@ -8,19 +8,23 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "digest.h"
 #include "failure.h"
-
-struct digest; /* a SHA-256 in the making */
 
 struct source {
   /* Reads up to `size` bytes; returns how many, 0 at the end, -1 with *failure set. */
   ssize_t (*read)(struct source *self, void *into, size_t size, struct failure *failure);
+  /* Reads at an offset of the file, from any thread, and leaves everything as it is: what was read
+   * has to be told by source_took, in order. NULL where bytes only come one after the other. */
+  ssize_t (*read_at)(struct source *self, void *into, size_t size, uint64_t offset,
+                     struct failure *failure);
   /* Releases everything, `self` included. */
   void (*close)(struct source *self);
-  char *name;            /* what messages call it */
-  uint64_t raw_bytes;    /* bytes taken from the file or the wire so far (compressed ones, if so) */
-  uint64_t total_bytes;  /* size of the file as found when it was opened; 0 = unknown */
-  struct digest *digest; /* over the bytes delivered; NULL unless asked for */
+  char *name;           /* what messages call it */
+  uint64_t raw_bytes;   /* bytes taken from the file or the wire so far (compressed ones, if so) */
+  uint64_t total_bytes; /* size of the file as found when it was opened; 0 = unknown */
+  uint64_t bytes;       /* delivered so far */
+  struct digest *digest, *fingerprint; /* SHA-256, XXH3-128 of those; NULL unless asked for */
 };
 
 struct sink {
@@ -35,8 +39,6 @@ struct sink {
   struct digest *digest;
 };
 
-enum { SHA256_HEX = 64 };
-
 /* The file at `path`, "-" for standard input. */
 struct source *source_file(const char *path, struct failure *failure);
 
@@ -44,14 +46,17 @@ struct source *source_file(const char *path, struct failure *failure);
 struct source *source_memory(const char *name, const void *bytes, size_t size,
                              struct failure *failure);
 
-/* Makes the source compute a SHA-256 of what it delivers. Call before the first read. */
-bool source_want_digest(struct source *source, struct failure *failure);
+/* Makes the source compute a digest of what it delivers. Call before the first read. */
+bool source_want_digest(struct source *source, enum digest_kind kind, struct failure *failure);
 
-/* For close functions: lets go of the digest, if there is one. */
-void source_free_digest(struct source *source);
+/* For close functions: lets go of what every source has. */
+void source_release(struct source *source);
 
-/* Reads through source->read and keeps the digest; what everybody calls. */
+/* Reads through source->read and keeps count and digests; what everybody calls. */
 ssize_t source_read(struct source *source, void *into, size_t size, struct failure *failure);
+
+/* Counts and digests bytes that were read by source->read_at; in the order of the file. */
+void source_took(struct source *source, const void *bytes, size_t size);
 
 /* A new file at `path`, which must not exist; mode as in open(2). "-" is standard output and
  * "/dev/stderr" standard error. */
@@ -67,9 +72,6 @@ bool sink_write(struct sink *sink, const void *bytes, size_t size, struct failur
 
 /* Finishes through sink->finish; again: true. A sink that failed goes on failing. */
 bool sink_finish(struct sink *sink, struct failure *failure);
-
-/* The SHA-256 so far as lower-case hex and a final zero; false when none was asked for. */
-bool digest_hex(const struct digest *digest, char hex[SHA256_HEX + 1]);
 
 /* Renames `from` onto `to`, which must not exist (EXIT_CANT_CREATE) unless `replace`; then syncs
  * the folder, so that the name survives a power cut. */

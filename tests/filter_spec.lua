@@ -7,6 +7,7 @@ local random_csv = require "tests.support.random_csv"
 local rng = require "tests.model.rng"
 local slow_csv = require "tests.support.slow_csv"
 local stat = require "posix.sys.stat"
+local stdlib = require "posix.stdlib"
 
 local HEADER = "idType,idValue,availableQty,comments\n"
 local KEY = { "idType", "idValue" }
@@ -74,22 +75,62 @@ local function check(expected, found, what)
   end
 end
 
+-- The ways in which the filter can go over a file: the fast lane's variant, and threads.
+local function ways()
+  local all = {}
+  for _, scan in ipairs { "avx2", "sse2", "neon", "portable" } do
+    stdlib.setenv("TALLYMAN_SCAN", scan)
+    local usable = run("a,b\n", { key = { "a" }, keep = csv.keyset() }).counts ~= nil
+    if usable then table.insert(all, { scan, "1" }) end
+  end
+  stdlib.setenv("TALLYMAN_SCAN")
+  table.insert(all, { nil, "2" })
+  return all
+end
+
+local WAYS
+
+-- Filters in one of the ways.
+local function run_so(way, bytes, options)
+  stdlib.setenv("TALLYMAN_SCAN", way[1])
+  stdlib.setenv("TALLYMAN_THREADS", way[2])
+  local found = run(bytes, options)
+  stdlib.setenv("TALLYMAN_SCAN")
+  stdlib.setenv("TALLYMAN_THREADS")
+  return found
+end
+
+-- Filters a file in every way, at each of the block sizes.
+local function compare(made, blocks, max_record, what)
+  local options = { key = made.key, keep = keyset(made.list), delimiter = made.delimiter,
+    max_record = max_record }
+  -- A header that was cut off, or misread for another delimiter, may lack a column.
+  local header = slow_csv.read(made.bytes, options).header
+  if header and #slow_csv.places(header, made.key) ~= #made.key then return end
+  local expected = slow_csv.filter(made.bytes, options, made.set)
+  for _, block in ipairs(blocks) do
+    for _, way in ipairs(WAYS) do
+      options.block = block
+      check(expected, run_so(way, made.bytes, options), ("%s, scan %s, threads %s, block %d, "
+        .. "delimiter %s: %q "):format(what, way[1], way[2], block, made.delimiter, made.bytes))
+    end
+  end
+end
+
 describe("the filter, against a reference,", function()
+  setup(function() WAYS = ways() end)
+
+  -- The fast lane is taken only where records may be as long as a run of it.
   it("filters random files", function()
     for seed = 1, 4000 do
-      local made = random_csv.keyed(seed)
-      local options = { key = made.key, keep = keyset(made.list), delimiter = made.delimiter,
-        max_record = 4096, rejects = seed % 3 > 0 and nil }
-      -- A header that was cut off, or misread for another delimiter, may lack a column.
-      local header = slow_csv.read(made.bytes, options).header
-      if not header or #slow_csv.places(header, made.key) == #made.key then
-        local expected = slow_csv.filter(made.bytes, options, made.set)
-        for _, block in ipairs { 1, 7, 64, seed % 8 == 0 and 0 or nil } do
-          options.block = block
-          check(expected, run(made.bytes, options), ("seed %d, block %d, delimiter %s: %q ")
-            :format(seed, block, made.delimiter, made.bytes))
-        end
-      end
+      compare(random_csv.keyed(seed), { seed % 97 + 1, 64, seed % 8 == 0 and 0 or nil },
+        seed % 10 > 0 and 16384 or 4096, "seed " .. seed)
+    end
+  end)
+
+  it("filters random files of many rows", function()
+    for seed = 10001, 10300 do
+      compare(random_csv.keyed(seed, { rows = 300 }), { seed, 4096, 0 }, 16384, "seed " .. seed)
     end
   end)
 end)

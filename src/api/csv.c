@@ -148,6 +148,12 @@ static int push_counts(lua_State *L, const struct filter_counts *counts) {
   return 1;
 }
 
+/* TALLYMAN_THREADS as a number; 0 when unset. */
+static int threads_allowed(void) {
+  const char *text = getenv("TALLYMAN_THREADS");
+  return text == NULL ? 0 : atoi(text);
+}
+
 /* filter(source, sink, options) -> counts */
 static int l_filter(lua_State *L) {
   static const char *const names[] = {"key",        "keep",  "rejects",   "progress",
@@ -171,6 +177,8 @@ static int l_filter(lua_State *L) {
     options.progress = call_progress;
     options.context = L;
   }
+  options.variant = getenv("TALLYMAN_SCAN");
+  options.threads = threads_allowed();
   luaL_checkstack(L, 8, NULL);
   if (filter_run(source, sink, &options, &counts, &failure)) return push_counts(L, &counts);
   return failure.code < 0 ? lua_error(L) : api_fail(L, &failure);

@@ -22,19 +22,26 @@ static int close_sink(lua_State *L) {
   return 0;
 }
 
-/* Fills the handle on top of the stack, with a digest if the options at `index` ask for one. */
+/* Makes the source compute a digest if the options at `index` ask for it. */
+static bool want_digest(lua_State *L, struct source *source, int index, const char *option,
+                        enum digest_kind kind, struct failure *failure) {
+  return !api_boolean_option(L, index, option) || source_want_digest(source, kind, failure);
+}
+
+/* Fills the handle on top of the stack, with the digests that the options at `index` ask for. */
 static int return_source(lua_State *L, struct source *source, int index, struct failure *failure) {
   if (source == NULL) return api_fail(L, failure);
   *(void **)lua_touserdata(L, -1) = source;
-  if (api_boolean_option(L, index, "digest") && !source_want_digest(source, failure)) {
+  if (!want_digest(L, source, index, "digest", DIGEST_SHA256, failure) ||
+      !want_digest(L, source, index, "fingerprint", DIGEST_XXH3, failure)) {
     return api_fail(L, failure);
   }
   return 1;
 }
 
-static const char *const SOURCE_OPTIONS[] = {"digest", NULL};
+static const char *const SOURCE_OPTIONS[] = {"digest", "fingerprint", NULL};
 
-/* source(path [, { digest = }]) -> source */
+/* source(path [, { digest =, fingerprint = }]) -> source */
 static int l_source(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   struct failure failure = {0};
@@ -43,7 +50,7 @@ static int l_source(lua_State *L) {
   return return_source(L, source_inflating(source_file(path, &failure), &failure), 2, &failure);
 }
 
-/* text(bytes [, name [, { digest = }]]) -> source */
+/* text(bytes [, name [, { digest =, fingerprint = }]]) -> source */
 static int l_text(lua_State *L) {
   size_t size;
   const char *bytes = luaL_checklstring(L, 1, &size);
@@ -72,7 +79,7 @@ static int l_read(lua_State *L) {
 
 /* Pushes a digest as hex, or nil where none was asked for. */
 static int push_digest(lua_State *L, const struct digest *digest) {
-  char hex[SHA256_HEX + 1];
+  char hex[DIGEST_HEX + 1];
   if (digest_hex(digest, hex)) {
     lua_pushstring(L, hex);
   } else {
@@ -84,6 +91,11 @@ static int push_digest(lua_State *L, const struct digest *digest) {
 /* source:sha256() -> hex digest of what was read so far; nil unless opened with digest */
 static int l_source_sha256(lua_State *L) {
   return push_digest(L, ((struct source *)api_handle(L, 1, API_SOURCE))->digest);
+}
+
+/* source:fingerprint() -> XXH3-128 as hex, of what was read so far; nil unless asked for */
+static int l_fingerprint(lua_State *L) {
+  return push_digest(L, ((struct source *)api_handle(L, 1, API_SOURCE))->fingerprint);
 }
 
 /* Fills the handle on top of the stack. */
@@ -165,7 +177,7 @@ static int l_publish(lua_State *L) {
 
 int luaopen_native_file(lua_State *L) {
   static const luaL_Reg source_methods[] = {
-      {"read", l_read}, {"sha256", l_source_sha256}, {NULL, NULL}};
+      {"read", l_read}, {"sha256", l_source_sha256}, {"fingerprint", l_fingerprint}, {NULL, NULL}};
   static const luaL_Reg sink_methods[] = {{"write", l_write},    {"finish", l_finish},
                                           {"bytes", l_bytes},    {"sha256", l_sink_sha256},
                                           {"text", l_sink_text}, {NULL, NULL}};

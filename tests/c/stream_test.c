@@ -43,7 +43,7 @@ static bool write_text(struct sink *sink, const char *text) {
 
 /* Whether the digest so far reads `hex`. */
 static bool reads(const struct digest *digest, const char *hex) {
-  char found[SHA256_HEX + 1];
+  char found[DIGEST_HEX + 1];
   return digest_hex(digest, found) && strcmp(found, hex) == 0;
 }
 
@@ -68,8 +68,8 @@ static void test_digest_of_sources(void) {
   struct failure failure = {0};
   char bytes[2];
   struct source *source = source_memory("text", "abc", 3, &failure);
-  CHECK(!digest_hex(source->digest, (char[SHA256_HEX + 1]){0}));
-  CHECK(source_want_digest(source, &failure) && reads(source->digest, SHA_EMPTY));
+  CHECK(!digest_hex(source->digest, (char[DIGEST_HEX + 1]){0}));
+  CHECK(source_want_digest(source, DIGEST_SHA256, &failure) && reads(source->digest, SHA_EMPTY));
   CHECK(source_read(source, bytes, 2, &failure) == 2);
   CHECK(source_read(source, bytes, 2, &failure) == 1);
   CHECK(reads(source->digest, SHA_ABC));

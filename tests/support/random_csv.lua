@@ -134,11 +134,13 @@ local MIXED = { "SKU", "sku", "sKu", "UPCA", "A1", "a1", "a1 ", "caf\xC3\xA9", "
 
 ---An inventory file with a list of keys, some of which it has.
 ---@param seed integer
+---@param shape? random_csv.Shape its rows
 ---@return random_csv.Keyed
-function random_csv.keyed(seed)
+function random_csv.keyed(seed, shape)
   local random = rng.new(-seed)
   local names = random:shuffle { "idType", "idValue", "qty", "comments" }
-  local made = random_csv.file(seed, { names = names, words = MIXED })
+  local made = random_csv.file(seed,
+    { names = names, words = MIXED, rows = shape and shape.rows })
   local two = random:chance(75)
   made.key, made.list, made.set = two and { "idType", "idValue" } or { "idValue" }, {}, {}
   for n = 1, random:int(0, 12) do

@@ -1,0 +1,195 @@
+/* Blocks have numbers, and block n goes through slot n % SLOTS. Both threads take the next block
+ * that nobody has taken yet: the helper always, the scan's own thread while the block that it needs
+ * isn't ready. A slot is free again when the scan has left its block. */
+#define _GNU_SOURCE
+#include "pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS = 4 };
+
+struct slot {
+  char *buffer;
+  size_t size;  /* bytes read; less than a block: the file ends here */
+  size_t first; /* offset behind the first line end */
+  struct sieved sieved;
+  bool ready;
+  struct failure failure; /* code 0: none */
+};
+
+struct pool {
+  struct supply supply;
+  struct source *source;
+  struct scan_options options;
+  struct sieve sieve;
+  uint64_t offset; /* of block 0 in the file */
+  pthread_t helper;
+  pthread_mutex_t mutex; /* guards what follows */
+  pthread_cond_t changed;
+  struct slot slots[SLOTS];
+  uint64_t taken, supplied; /* blocks begun by a thread, given to the scan */
+  uint64_t last;            /* number of the block that ended the file, as far as known */
+  bool stop;
+};
+
+/* ---- one block ---- */
+
+/* Reads a whole block, unless the file ends first. */
+static bool read_block(struct pool *pool, struct slot *slot, char *block, uint64_t number) {
+  uint64_t offset = pool->offset + number * pool->options.block;
+  slot->size = 0;
+  while (slot->size < pool->options.block) {
+    ssize_t got =
+        pool->source->read_at(pool->source, block + slot->size, pool->options.block - slot->size,
+                              offset + slot->size, &slot->failure);
+    if (got < 0) return false;
+    if (got == 0) break;
+    slot->size += (size_t)got;
+  }
+  memset(block + slot->size, 0, SIFT_SLACK);
+  return true;
+}
+
+/* Fills a slot. What fails is told when the scan comes to this block. */
+static void work_on(struct pool *pool, struct slot *slot, uint64_t number) {
+  char *block = slot->buffer + scan_room(&pool->options);
+  slot->failure.code = 0;
+  if (!read_block(pool, slot, block, number)) return;
+  const char *feed = memchr(block, '\n', slot->size);
+  slot->first = feed == NULL ? slot->size : (size_t)(feed - block) + 1;
+  sieve_bytes(&pool->sieve, block + slot->first, slot->size - slot->first, &slot->sieved,
+              &slot->failure);
+}
+
+/* ---- taking turns; the mutex is held ---- */
+
+/* Whether there is a block to begin, and a slot for it. The block supplied last keeps its slot, and
+ * the one before, whose unfinished record the scan may still be taking over. */
+static bool may_take(const struct pool *pool) {
+  uint64_t left = pool->supplied < 2 ? 0 : pool->supplied - 2;
+  return pool->taken <= pool->last && pool->taken < left + SLOTS;
+}
+
+/* Takes the next block and works on it, without the mutex. */
+static void take_block(struct pool *pool) {
+  uint64_t number = pool->taken++;
+  struct slot *slot = &pool->slots[number % SLOTS];
+  slot->ready = false;
+  pthread_mutex_unlock(&pool->mutex);
+  work_on(pool, slot, number);
+  pthread_mutex_lock(&pool->mutex);
+  bool ends = slot->failure.code != 0 || slot->size < pool->options.block;
+  if (ends && number < pool->last) pool->last = number;
+  slot->ready = true;
+  pthread_cond_broadcast(&pool->changed);
+}
+
+static void *help(void *argument) {
+  struct pool *pool = argument;
+  pthread_mutex_lock(&pool->mutex);
+  while (!pool->stop) {
+    if (may_take(pool))
+      take_block(pool);
+    else
+      pthread_cond_wait(&pool->changed, &pool->mutex);
+  }
+  pthread_mutex_unlock(&pool->mutex);
+  return NULL;
+}
+
+/* Waits for a block, working on others meanwhile. */
+static struct slot *wait_for(struct pool *pool, uint64_t number) {
+  struct slot *slot = &pool->slots[number % SLOTS];
+  while (number >= pool->taken || !slot->ready) {
+    if (may_take(pool))
+      take_block(pool);
+    else
+      pthread_cond_wait(&pool->changed, &pool->mutex);
+  }
+  return slot;
+}
+
+/* ---- the scan's side ---- */
+
+static char *next_block(struct supply *self, size_t *size, struct failure *failure) {
+  struct pool *pool = (struct pool *)self;
+  pthread_mutex_lock(&pool->mutex);
+  bool ended = pool->supplied > pool->last;
+  struct slot *slot = wait_for(pool, ended ? pool->last : pool->supplied);
+  if (!ended) pool->supplied++;
+  pthread_cond_broadcast(&pool->changed);
+  pthread_mutex_unlock(&pool->mutex);
+  if (slot->failure.code != 0) {
+    *failure = slot->failure;
+    return NULL;
+  }
+  *size = ended ? 0 : slot->size;
+  source_took(pool->source, slot->buffer + scan_room(&pool->options), *size);
+  return slot->buffer;
+}
+
+struct supply *pool_supply(struct pool *pool) {
+  return &pool->supply;
+}
+
+const struct sieved *pool_sieved(const struct pool *pool, const char *bytes) {
+  if (pool->supplied == 0) return NULL;
+  const struct slot *slot = &pool->slots[(pool->supplied - 1) % SLOTS];
+  bool known = bytes == slot->buffer + scan_room(&pool->options) + slot->first;
+  return known ? &slot->sieved : NULL;
+}
+
+/* Starts the helper with all signals blocked: the host's own thread is to see them. */
+static bool start_helper(struct pool *pool) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool started = pthread_create(&pool->helper, NULL, help, pool) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return started;
+}
+
+static void release(struct pool *pool) {
+  for (int i = 0; i < SLOTS; i++) {
+    free(pool->slots[i].buffer);
+    sieved_free(&pool->slots[i].sieved);
+  }
+  pthread_cond_destroy(&pool->changed);
+  pthread_mutex_destroy(&pool->mutex);
+  free(pool);
+}
+
+struct pool *pool_start(struct source *source, const struct scan_options *options,
+                        const struct sieve *sieve) {
+  struct pool *pool = calloc(1, sizeof *pool);
+  if (pool == NULL) return NULL;
+  pool->supply.next = next_block;
+  pool->source = source;
+  pool->options = *options;
+  pool->sieve = *sieve;
+  pool->offset = source->raw_bytes;
+  pool->last = UINT64_MAX;
+  pthread_mutex_init(&pool->mutex, NULL);
+  pthread_cond_init(&pool->changed, NULL);
+  bool ready = true;
+  for (int i = 0; i < SLOTS; i++) {
+    pool->slots[i].buffer = scan_new_buffer(options);
+    ready = ready && pool->slots[i].buffer != NULL;
+  }
+  if (ready && start_helper(pool)) return pool;
+  release(pool);
+  return NULL;
+}
+
+void pool_stop(struct pool *pool) {
+  if (pool == NULL) return;
+  pthread_mutex_lock(&pool->mutex);
+  pool->stop = true;
+  pthread_cond_broadcast(&pool->changed);
+  pthread_mutex_unlock(&pool->mutex);
+  pthread_join(pool->helper, NULL);
+  release(pool);
+}
