@@ -7,6 +7,7 @@
  *   ones             number of bits set
  *   inside_quotes    bit i: the number of bits set up to and with i is odd
  *   nth_one          the lowest bits dropped, n of them: the next one's index, 64 if there is none
+ * or, in place of the last four and of one that finds the lowest bit, PLAIN_BITS.
  * First the structure of the whole run is found, without a branch that depends on the data: quotes
  * come in pairs, and what stands between them is neither delimiter nor line end. That is so only
  * as long as each quote that opens stands where a field begins and each that closes where one ends
@@ -15,6 +16,9 @@
  * knows it. */
 
 #include "sift_bits.h"
+#ifdef PLAIN_BITS
+#include "sift_plain_bits.h"
+#endif
 
 /* What the first pass leaves to the second. Masks have a word of zeros behind them. */
 struct structure {

@@ -28,7 +28,7 @@ static inline uint64_t step_equals(const struct step *step, char byte) {
   return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(pairs, pairs)), 0);
 }
 
+#define PLAIN_BITS
 #include "sift_kernel.h"
-#include "sift_plain_bits.h"
 
 #endif

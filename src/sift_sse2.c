@@ -29,7 +29,7 @@ static inline uint64_t step_equals(const struct step *step, char byte) {
   return mask;
 }
 
+#define PLAIN_BITS
 #include "sift_kernel.h"
-#include "sift_plain_bits.h"
 
 #endif
