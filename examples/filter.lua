@@ -35,21 +35,6 @@ local function check_local(path)
   return path
 end
 
-local function read_keys(path)
-  local list <close> = failure.check(file.source(path))
-  local keys, rest = csv.keyset(), ""
-  repeat
-    local block = failure.check(list:read(65536))
-    local text = rest .. (block or "\n")
-    for line in text:gmatch "([^\n]*)\n" do
-      local key = line:gsub("\r$", "")
-      if key ~= "" then failure.check(keys:add(key)) end
-    end
-    rest = text:match "[^\n]*$"
-  until not block
-  return keys
-end
-
 --- A file in the making beside the final one: closing it without publish leaves no trace.
 local function part_of(path)
   return setmetatable({ path = ("%s.%d.part"):format(path, unistd.getpid()) },
@@ -57,7 +42,8 @@ local function part_of(path)
 end
 
 local options, from, to = read_arguments()
-local keys = read_keys(options["--keep"])
+local list <close> = failure.check(file.source(options["--keep"]))
+local keys <close> = failure.check(csv.list(list))
 local source <close> = failure.check(file.source(check_local(from)))
 local part <close> = check_local(to) ~= "-" and part_of(to) or nil
 local sink <close> = failure.check(file.sink(part and part.path or "-"))

@@ -7,11 +7,12 @@
 
 #include <inttypes.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "keys.h"
 #include "pool.h"
+#include "rejects.h"
 
 /* A second thread pays from about this size on; see `make bench`. */
 enum { WORTH_A_THREAD = 4 * 1024 * 1024 };
@@ -29,63 +30,6 @@ struct filter {
   struct pool *pool; /* NULL: one thread */
 };
 
-/* Finds the key's columns in the header. */
-static bool find_key(const struct scan *scan, const char *const key[2], size_t columns[2],
-                     size_t *count, struct failure *failure) {
-  *count = key[1] == NULL ? 1 : 2;
-  for (size_t i = 0; i < *count; i++) {
-    if (!scan_find(scan, key[i], &columns[i], failure)) return false;
-  }
-  return true;
-}
-
-/* Reads the record's key; false when it can't be trusted: a key field is missing or broken. */
-static bool read_key(const struct record *record, const size_t columns[2], size_t count,
-                     char *scratch, struct key *key) {
-  const char *text[2] = {NULL, NULL};
-  size_t size[2] = {0, 0};
-  for (size_t i = 0; i < count; i++) {
-    if (columns[i] >= record->count) return false;
-    const struct field *field = &record->fields[columns[i]];
-    if (!field_is_sound(record, field)) return false;
-    size[i] = field_text(record, field, scratch, &text[i]);
-    scratch += field->size;
-  }
-  size_t value = count - 1;
-  key->type = count == 2 ? text[0] : NULL;
-  key->type_size = count == 2 ? size[0] : 0;
-  key->value = text[value];
-  key->value_size = size[value];
-  return true;
-}
-
-/* Writes `bytes` with every quote doubled. */
-static bool write_doubling_quotes(struct sink *sink, const char *bytes, size_t size,
-                                  struct failure *failure) {
-  while (size > 0) {
-    const char *quote = memchr(bytes, '"', size);
-    size_t part = quote == NULL ? size : (size_t)(quote - bytes) + 1;
-    if (!sink_write(sink, bytes, part, failure)) return false;
-    if (quote != NULL && !sink_write(sink, "\"", 1, failure)) return false;
-    bytes += part;
-    size -= part;
-  }
-  return true;
-}
-
-bool write_reject(struct sink *sink, bool first, uint64_t line, size_t column, const char *reason,
-                  const struct record *record, struct failure *failure) {
-  static const char header[] = "line,column,reason,record\n";
-  char place[80];
-  int size = snprintf(place, sizeof place, "%" PRIu64 ",%zu,\"", line, column);
-  return (!first || sink_write(sink, header, sizeof header - 1, failure)) &&
-         sink_write(sink, place, (size_t)size, failure) &&
-         write_doubling_quotes(sink, reason, strlen(reason), failure) &&
-         sink_write(sink, "\",\"", 3, failure) &&
-         write_doubling_quotes(sink, record->bytes, record->body, failure) &&
-         sink_write(sink, "\"\n", 2, failure);
-}
-
 /* A broken record goes to the rejects; without any, it ends the run. */
 static bool reject(struct filter *filter, const struct record *record, struct failure *failure) {
   size_t column = record_column(record, fault_offset(record));
@@ -102,7 +46,7 @@ static bool reject(struct filter *filter, const struct record *record, struct fa
 /* Decides about one record. */
 static bool decide(struct filter *filter, const struct record *record, struct failure *failure) {
   struct key key;
-  bool readable = read_key(record, filter->key_columns, filter->key_count, filter->scratch, &key);
+  bool readable = key_read(record, filter->key_columns, filter->key_count, filter->scratch, &key);
   if (readable && !keyset_has(filter->options->keep, &key)) {
     filter->counts->left_out++;
     filter->counts->broken_left_out += record->fault != FAULT_NONE;
@@ -229,18 +173,11 @@ static bool run_with_threads(struct filter *filter, struct failure *failure) {
 
 /* The header first, then the records. */
 static bool filter_all(struct filter *filter, struct failure *failure) {
-  return find_key(&filter->scan, filter->options->key, filter->key_columns, &filter->key_count,
+  return key_find(&filter->scan, filter->options->key, filter->key_columns, &filter->key_count,
                   failure) &&
          choose_lane(filter, failure) &&
          sink_write(filter->sink, filter->scan.header_bytes, filter->scan.header_size, failure) &&
          run_with_threads(filter, failure) && balance(filter, failure);
-}
-
-/* Room for the unquoted text of two fields of the longest record. */
-static char *new_scratch(const struct scan *scan, struct failure *failure) {
-  char *scratch = malloc(2 * scan->options.max_record + 2);
-  if (scratch == NULL) fail(failure, EXIT_INTERNAL, "out of memory");
-  return scratch;
 }
 
 bool filter_run(struct source *source, struct sink *sink, const struct filter_options *options,
@@ -249,40 +186,10 @@ bool filter_run(struct source *source, struct sink *sink, const struct filter_op
   memset(counts, 0, sizeof *counts);
   if (!scan_open(&filter.scan, source, &options->scan, failure)) return false;
   counts->delimiter = filter.scan.delimiter;
-  filter.scratch = new_scratch(&filter.scan, failure);
+  filter.scratch = key_scratch(&filter.scan, failure);
   bool done = filter.scratch != NULL && filter_all(&filter, failure);
   free(filter.scratch);
   sieved_free(&filter.sieved);
   scan_close(&filter.scan);
-  return done;
-}
-
-/* Adds every record's key. */
-static bool add_keys(struct scan *scan, const char *const key[2], char *scratch, struct keyset *set,
-                     struct failure *failure) {
-  struct record record;
-  enum scan_result result;
-  size_t columns[2], count;
-  if (!find_key(scan, key, columns, &count, failure)) return false;
-  while ((result = scan_next(scan, &record, failure)) == SCAN_RECORD) {
-    struct key one;
-    if (record.fault != FAULT_NONE || !read_key(&record, columns, count, scratch, &one)) {
-      return fail(failure, EXIT_BAD_DATA, "%s:%" PRIu64 ":%zu: %s", scan->source->name, record.line,
-                  record_column(&record, fault_offset(&record)), fault_text(record.fault));
-    }
-    if (!keyset_add(set, &one, failure)) return false;
-  }
-  return result == SCAN_END;
-}
-
-bool filter_load_keys(struct source *source, const char *const key[2], struct keyset *set,
-                      struct failure *failure) {
-  struct scan scan;
-  struct scan_options options = {0, 0, 0};
-  if (!scan_open(&scan, source, &options, failure)) return false;
-  char *scratch = new_scratch(&scan, failure);
-  bool done = scratch != NULL && add_keys(&scan, key, scratch, set, failure);
-  free(scratch);
-  scan_close(&scan);
   return done;
 }

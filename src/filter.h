@@ -32,13 +32,4 @@ struct filter_counts {
 bool filter_run(struct source *source, struct sink *sink, const struct filter_options *options,
                 struct filter_counts *counts, struct failure *failure);
 
-/* Reads the CSV file's key columns and adds every row's key to the set. */
-bool filter_load_keys(struct source *source, const char *const key[2], struct keyset *set,
-                      struct failure *failure);
-
-/* Appends one line to a rejects file: line,column,reason,record (quoted). `first`: the header, too.
- */
-bool write_reject(struct sink *sink, bool first, uint64_t line, size_t column, const char *reason,
-                  const struct record *record, struct failure *failure);
-
 #endif

@@ -31,11 +31,10 @@ struct structure {
   size_t steps;                   /* those whose structure is known */
 };
 
-/* Appends the offsets of the bits; two are written always, for more than two line feeds in 64 bytes
- * are rare. */
-static TARGET inline void note_ends(struct structure *found, uint64_t ends, size_t base) {
-  uint16_t *next = found->ends + found->count;
-  size_t count = ones(ends);
+/* Writes the offsets of the bits and returns the place behind them; two are written always, for
+ * more than two line feeds in 64 bytes are rare. */
+static TARGET inline uint16_t *note_ends(uint16_t *next, uint64_t ends, size_t base) {
+  uint16_t *behind = next + ones(ends);
   next[0] = (uint16_t)(base + lowest(ends));
   ends &= ends - 1;
   next[1] = (uint16_t)(base + lowest(ends));
@@ -43,44 +42,46 @@ static TARGET inline void note_ends(struct structure *found, uint64_t ends, size
   for (next += 2; __builtin_expect(ends != 0, 0); ends &= ends - 1) {
     *next++ = (uint16_t)(base + lowest(ends));
   }
-  found->count += count;
+  return behind;
 }
 
 /* Finds delimiters and record ends of up to `steps` steps. */
-static TARGET void find_structure(const struct sift_rules *rules, const char *bytes, size_t steps,
+static TARGET void find_structure(char delimiter, const char *bytes, size_t steps,
                                   struct structure *found) {
-  struct quote_state state = {0};
-  size_t delimiters = 0, inner_lines = 0, i;
-  found->count = 0;
+  uint64_t was_inside = 0, was_plain = 0, was_quote = 0; /* see struct quote_state */
+  uint16_t *ends = found->ends;
+  size_t rank = 0, inner_lines = 0, i;
   for (i = 0; i < steps; i++) {
     struct step step = load_step(bytes + i * SIFT_STEP);
-    uint64_t commas = step_equals(&step, rules->delimiter);
+    uint64_t delimiters = step_equals(&step, delimiter);
     uint64_t feeds = step_equals(&step, '\n');
     uint64_t quotes = step_equals(&step, '"');
-    uint64_t inside = inside_quotes(quotes) ^ state.inside;
-    uint64_t plain = ~(inside | commas | feeds | quotes);
-    uint64_t amiss = (quotes & (plain << 1 | state.plain)) | (plain & (quotes << 1 | state.quote));
+    uint64_t inside = inside_quotes(quotes) ^ was_inside;
+    uint64_t plain = ~(inside | delimiters | feeds | quotes);
+    uint64_t amiss = (quotes & (plain * 2 + was_plain)) | (plain & (quotes * 2 + was_quote));
     if (__builtin_expect(amiss != 0, 0)) {
-      struct masks masks = {commas, feeds, quotes, step_equals(&step, '\r'), 0, 0};
-      if (!walk_quotes(&state, &masks, bytes + i * SIFT_STEP)) break;
+      struct quote_state before = {was_inside, was_plain, was_quote};
+      struct masks masks = {delimiters, feeds, quotes, step_equals(&step, '\r'), 0, 0};
+      if (!walk_quotes(&before, &masks, bytes + i * SIFT_STEP)) break;
       quotes = masks.quotes;
       inside = masks.inside;
       plain = masks.plain;
     }
-    state.inside = (uint64_t)((int64_t)inside >> 63);
-    state.plain = plain >> 63;
-    state.quote = quotes >> 63;
-    commas &= ~inside;
+    was_inside = (uint64_t)((int64_t)inside >> 63);
+    was_plain = plain >> 63;
+    was_quote = quotes >> 63;
     inner_lines += ones(feeds & inside);
-    found->delimiters[i] = commas;
+    delimiters &= ~inside;
+    found->delimiters[i] = delimiters;
     found->quotes[i] = quotes;
-    found->ranks[i] = (uint16_t)delimiters;
-    delimiters += ones(commas);
-    note_ends(found, feeds & ~inside, i * SIFT_STEP);
+    found->ranks[i] = (uint16_t)rank;
+    rank += ones(delimiters);
+    ends = note_ends(ends, feeds & ~inside, i * SIFT_STEP);
   }
   found->delimiters[i] = found->delimiters[i + 1] = 0;
   found->quotes[i] = found->quotes[i + 1] = 0;
-  found->ranks[i] = (uint16_t)delimiters;
+  found->ranks[i] = (uint16_t)rank;
+  found->count = (size_t)(ends - found->ends);
   found->inner_lines = inner_lines;
   found->steps = i;
 }
@@ -151,7 +152,7 @@ void VARIANT(const struct sift_rules *rules, const char *bytes, size_t size, siz
   struct structure found;
   size_t all = (size + SIFT_STEP - 1) / SIFT_STEP;
   if (steps > all) steps = all;
-  find_structure(rules, bytes, steps, &found);
+  find_structure(rules->delimiter, bytes, steps, &found);
   judge_records(rules, bytes, size, &found, sifted);
   if (found.steps < steps) sifted->stopped = true;
   size_t known = found.steps * SIFT_STEP < size ? found.steps * SIFT_STEP : size;

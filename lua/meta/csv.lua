@@ -60,6 +60,11 @@ function csv.keyset() end
 ---@return native.Keyset? set, string? message, integer? code
 function csv.keys(source, columns) end
 
+--- A key set of a list: one key of one part a line. Blank lines and a byte order mark are left out.
+---@param source native.Source
+---@return native.Keyset? set, string? message, integer? code 65: a line is longer than 256 KiB
+function csv.list(source) end
+
 --- Copies the header and the records whose key is in the set, byte for byte.
 ---@param source native.Source
 ---@param sink native.Sink

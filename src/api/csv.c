@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "../filter.h"
+#include "../keys.h"
+#include "../rejects.h"
 #include "api.h"
 
 #define KEYSET "native.keyset"
@@ -58,9 +60,19 @@ static int l_keys(lua_State *L) {
   check_columns(L, 2, columns);
   void **handle = api_new_handle(L, KEYSET);
   *handle = keyset_new(&failure);
-  if (*handle == NULL || !filter_load_keys(source, columns, *handle, &failure)) {
+  if (*handle == NULL || !keys_from_csv(source, columns, *handle, &failure)) {
     return api_fail(L, &failure);
   }
+  return 1;
+}
+
+/* list(source) -> a key set of the lines */
+static int l_list(lua_State *L) {
+  struct source *source = api_handle(L, 1, API_SOURCE);
+  struct failure failure = {0};
+  void **handle = api_new_handle(L, KEYSET);
+  *handle = keyset_new(&failure);
+  if (*handle == NULL || !keys_from_lines(source, *handle, &failure)) return api_fail(L, &failure);
   return 1;
 }
 
@@ -306,11 +318,8 @@ int luaopen_native_csv(lua_State *L) {
   static const luaL_Reg reader_methods[] = {{"header", l_header}, {"delimiter", l_delimiter},
                                             {"next", l_next},     {"column", l_column},
                                             {"reject", l_reject}, {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"keyset", l_keyset},
-                                       {"keys", l_keys},
-                                       {"filter", l_filter},
-                                       {"reader", l_reader},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"keyset", l_keyset}, {"keys", l_keys},     {"list", l_list},
+                                       {"filter", l_filter}, {"reader", l_reader}, {NULL, NULL}};
   api_class(L, KEYSET, keyset_methods, close_keyset);
   api_class(L, READER, reader_methods, close_reader);
   luaL_newlib(L, functions);

@@ -46,6 +46,7 @@ static int l_source(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   struct failure failure = {0};
   api_check_options(L, 2, SOURCE_OPTIONS);
+  lua_settop(L, 2);
   api_new_handle(L, API_SOURCE);
   return return_source(L, source_inflating(source_file(path, &failure), &failure), 2, &failure);
 }
@@ -57,6 +58,7 @@ static int l_text(lua_State *L) {
   const char *name = luaL_optstring(L, 2, "text");
   struct failure failure = {0};
   api_check_options(L, 3, SOURCE_OPTIONS);
+  lua_settop(L, 3);
   api_new_handle(L, API_SOURCE);
   struct source *source = source_memory(name, bytes, size, &failure);
   return return_source(L, source_inflating(source, &failure), 3, &failure);
