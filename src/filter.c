@@ -25,7 +25,7 @@ struct filter {
   size_t key_columns[2];
   size_t key_count;
   char *scratch;      /* for keys with doubled quotes; twice the longest record */
-  struct sieve sieve; /* sift is NULL where the fast lane can't be taken */
+  struct sieve sieve; /* variant is NULL where the fast lane can't be taken */
   struct sieved sieved;
   struct pool *pool; /* NULL: one thread */
 };
@@ -43,6 +43,19 @@ static bool reject(struct filter *filter, const struct record *record, struct fa
   return write_reject(rejects, first, record->line, column, reason, record, failure);
 }
 
+/* Keeps a record, unless the caller's rule says no. */
+static bool keep(struct filter *filter, const struct record *record, struct failure *failure) {
+  const struct filter_options *options = filter->options;
+  bool wanted = true;
+  if (options->each != NULL &&
+      !options->each(options->context, &filter->scan, record, &wanted, failure)) {
+    return false;
+  }
+  filter->counts->kept += wanted;
+  filter->counts->left_out += !wanted;
+  return !wanted || sink_write(filter->sink, record->bytes, record->size, failure);
+}
+
 /* Decides about one record. */
 static bool decide(struct filter *filter, const struct record *record, struct failure *failure) {
   struct key key;
@@ -53,8 +66,7 @@ static bool decide(struct filter *filter, const struct record *record, struct fa
     return true;
   }
   if (record->fault != FAULT_NONE) return reject(filter, record, failure);
-  filter->counts->kept++;
-  return sink_write(filter->sink, record->bytes, record->size, failure);
+  return keep(filter, record, failure);
 }
 
 /* Tells how far the run is, once a block. */
@@ -92,7 +104,7 @@ static bool follow(struct filter *filter, const struct sieved *sieved, struct fa
 static bool take_fast_lane(struct filter *filter, struct failure *failure) {
   struct scan *scan = &filter->scan;
   const char *bytes = scan->buffer + scan->begin;
-  if (filter->sieve.sift == NULL || scan->begin == scan->end) return true;
+  if (filter->sieve.variant == NULL || scan->begin == scan->end) return true;
   const struct sieved *sieved = filter->pool == NULL ? NULL : pool_sieved(filter->pool, bytes);
   if (sieved == NULL) {
     sieved = &filter->sieved;
@@ -135,22 +147,20 @@ static bool balance(struct filter *filter, struct failure *failure) {
 }
 
 /* Gets the fast lane ready. It needs a delimiter in each record, and none too long for it. */
-static bool choose_lane(struct filter *filter, struct failure *failure) {
+static void choose_lane(struct filter *filter) {
   const struct scan *scan = &filter->scan;
-  struct sieve *sieve = &filter->sieve;
-  sift_function *sift = sift_choose(filter->options->variant, failure);
-  if (sift == NULL) return false;
-  sieve->rules = (struct sift_rules){keyset_sketch(filter->options->keep), scan->columns,
-                                     filter->key_columns[filter->key_count - 1], scan->delimiter};
-  if (scan->columns > 1 && scan->options.max_record >= SIFT_RUN) sieve->sift = sift;
-  return true;
+  if (scan->columns < 2 || scan->options.max_record < SIFT_RUN) return;
+  filter->sieve.variant = scan->options.variant;
+  filter->sieve.rules =
+      (struct sift_rules){keyset_sketch(filter->options->keep), scan->columns,
+                          filter->key_columns[filter->key_count - 1], scan->delimiter};
 }
 
 /* The number of threads that this file is worth. */
 static int threads_for(const struct filter *filter) {
   const struct source *source = filter->scan.source;
   cpu_set_t processors;
-  if (filter->sieve.sift == NULL || source->read_at == NULL) return 1;
+  if (filter->sieve.variant == NULL || source->read_at == NULL) return 1;
   if (filter->options->threads > 0) return filter->options->threads;
   if (source->total_bytes < WORTH_A_THREAD) return 1;
   return sched_getaffinity(0, sizeof processors, &processors) == 0 && CPU_COUNT(&processors) > 1
@@ -173,10 +183,12 @@ static bool run_with_threads(struct filter *filter, struct failure *failure) {
 
 /* The header first, then the records. */
 static bool filter_all(struct filter *filter, struct failure *failure) {
-  return key_find(&filter->scan, filter->options->key, filter->key_columns, &filter->key_count,
-                  failure) &&
-         choose_lane(filter, failure) &&
-         sink_write(filter->sink, filter->scan.header_bytes, filter->scan.header_size, failure) &&
+  if (!key_find(&filter->scan, filter->options->key, filter->key_columns, &filter->key_count,
+                failure)) {
+    return false;
+  }
+  choose_lane(filter);
+  return sink_write(filter->sink, filter->scan.header_bytes, filter->scan.header_size, failure) &&
          run_with_threads(filter, failure) && balance(filter, failure);
 }
 

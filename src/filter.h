@@ -12,12 +12,15 @@ struct filter_options {
   struct sink *rejects; /* line,column,reason,record; the header only before the first of them.
                            NULL: a broken record that would have to be rejected fails the run */
   struct scan_options scan;
-  const char *variant; /* of the fast lane, see sift_choose; NULL: the fastest */
-  int threads;         /* at most; 0: as many as pay */
+  int threads; /* at most; 0: as many as pay */
+  /* Called for each record that is to be kept; *keep = false leaves it out. Returns false, with
+   * *failure set, to end the run. NULL: nobody asks. */
+  bool (*each)(void *context, const struct scan *scan, const struct record *record, bool *keep,
+               struct failure *failure);
   /* Called after each block's worth of records with the bytes taken from the source and its size
    * (0 = unknown); returns false, with *failure set, to end the run. NULL: nobody asks. */
   bool (*progress)(void *context, uint64_t done, uint64_t total, struct failure *failure);
-  void *context;
+  void *context; /* what both are called with */
 };
 
 struct filter_counts {

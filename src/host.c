@@ -54,20 +54,16 @@ static int l_failure_text(lua_State *L) {
 /* failure(message, code) -> an error value that ends the process with that exit code */
 static int l_failure(lua_State *L) {
   luaL_checkstring(L, 1);
-  luaL_checkinteger(L, 2);
-  lua_createtable(L, 0, 2);
+  lua_Integer code = luaL_checkinteger(L, 2);
   lua_pushvalue(L, 1);
-  lua_setfield(L, -2, "message");
-  lua_pushvalue(L, 2);
-  lua_setfield(L, -2, "code");
-  luaL_setmetatable(L, FAILURE);
+  api_push_failure(L, (int)code);
   return 1;
 }
 
 /* Whether the value at `index` is a failure: a table with that metatable. */
 static bool is_failure(lua_State *L, int index) {
   if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
-  luaL_getmetatable(L, FAILURE);
+  luaL_getmetatable(L, API_FAILURE);
   bool same = lua_rawequal(L, -1, -2);
   lua_pop(L, 2);
   return same;
@@ -236,7 +232,7 @@ static void open_libraries(lua_State *L) {
   lua_pushcfunction(L, l_settings);
   lua_setfield(L, -2, "settings");
   lua_pop(L, 1);
-  luaL_newmetatable(L, FAILURE);
+  luaL_newmetatable(L, API_FAILURE);
   lua_pushcfunction(L, l_failure_text);
   lua_setfield(L, -2, "__tostring");
   lua_pop(L, 1);

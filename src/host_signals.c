@@ -9,7 +9,7 @@
 #include <lauxlib.h>
 #include <signal.h>
 
-#include "stream.h"
+#include "api/api.h"
 
 static lua_State *volatile running; /* the coroutine whose code runs now */
 
@@ -17,12 +17,8 @@ static lua_State *volatile running; /* the coroutine whose code runs now */
 static void raise_stop(lua_State *L, lua_Debug *activation) {
   (void)activation;
   lua_sethook(L, NULL, 0, 0);
-  lua_createtable(L, 0, 2);
   lua_pushfstring(L, "stopped by signal %d", (int)stop_signal);
-  lua_setfield(L, -2, "message");
-  lua_pushinteger(L, 128 + stop_signal);
-  lua_setfield(L, -2, "code");
-  luaL_setmetatable(L, FAILURE);
+  api_push_failure(L, 128 + stop_signal);
   lua_error(L);
 }
 

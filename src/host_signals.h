@@ -4,9 +4,6 @@
 
 #include <lua.h>
 
-/* Name of the metatable of failures, which a stop is raised as. */
-#define FAILURE "tallyman.failure"
-
 /* Installs the handlers and makes coroutines stoppable, too. Call once, with the main state. */
 void host_install_signals(lua_State *L);
 

@@ -60,7 +60,7 @@ char *key_scratch(const struct scan *scan, struct failure *failure) {
 bool keys_from_csv(struct source *source, const char *const key[2], struct keyset *set,
                    struct failure *failure) {
   struct scan scan;
-  struct scan_options options = {0, 0, 0};
+  struct scan_options options = {0};
   if (!scan_open(&scan, source, &options, failure)) return false;
   char *scratch = key_scratch(&scan, failure);
   bool done = scratch != NULL && add_keys(&scan, key, scratch, set, failure);

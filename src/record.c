@@ -19,15 +19,10 @@ bool skip_quoted(const char *bytes, size_t *at, size_t size) {
   return false;
 }
 
-size_t field_end(const char *bytes, size_t at, size_t size, char delimiter) {
-  while (at < size && bytes[at] != delimiter && bytes[at] != '\n') at++;
-  return at;
-}
-
 size_t record_size(const char *bytes, size_t size, char delimiter) {
   for (size_t at = 0; at < size; at++) {
     if (bytes[at] == '"') skip_quoted(bytes, &at, size);
-    at = field_end(bytes, at, size, delimiter);
+    while (at < size && bytes[at] != delimiter && bytes[at] != '\n') at++;
     if (at < size && bytes[at] == '\n') return at + 1;
   }
   return 0;

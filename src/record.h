@@ -49,9 +49,6 @@ const char *fault_text(enum fault fault);
  * when it isn't closed within the bytes at hand. */
 bool skip_quoted(const char *bytes, size_t *at, size_t size);
 
-/* Index of the next delimiter or line feed at or behind `at`, or `size`. */
-size_t field_end(const char *bytes, size_t at, size_t size, char delimiter);
-
 /* The size of the record at `bytes`, line end included; 0 when it has none within `size` bytes. */
 size_t record_size(const char *bytes, size_t size, char delimiter);
 

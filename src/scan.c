@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "header.h"
-#include "sift.h"
 #include "sift_bits.h"
 
 enum { PAGE = 4096 };
@@ -66,6 +65,34 @@ static enum look look_quoted(const struct scan *scan, struct record *record, con
   return LOOK_COMPLETE;
 }
 
+/* The separators among 64 bytes of a record. */
+struct window {
+  size_t base; /* where those bytes begin */
+  uint64_t separators;
+};
+
+static void look_through(struct window *window, const struct scan *scan, const char *bytes,
+                         size_t base) {
+  window->base = base;
+  window->separators = scan->options.variant->separators(bytes + base, scan->delimiter);
+}
+
+/* Index of the next delimiter or line feed at or behind `at`, or `size`; the zeros behind the block
+ * are neither. */
+static size_t next_separator(struct window *window, const struct scan *scan, const char *bytes,
+                             size_t at, size_t size) {
+  if (at >= size) return size;
+  if (at - window->base >= SIFT_STEP) look_through(window, scan, bytes, at);
+  uint64_t separators = window->separators >> (at - window->base);
+  while (separators == 0) {
+    at = window->base + SIFT_STEP;
+    if (at >= size) return size;
+    look_through(window, scan, bytes, at);
+    separators = window->separators;
+  }
+  return at + (size_t)__builtin_ctzll(separators);
+}
+
 /* Splits the record that begins at scan->begin. On LOOK_COMPLETE the record is filled in; on
  * LOOK_OPEN_QUOTE record->fault_field is the offset of the field whose quote never closes. */
 static enum look look(struct scan *scan, struct record *record, struct failure *failure) {
@@ -74,13 +101,15 @@ static enum look look(struct scan *scan, struct record *record, struct failure *
   record->count = 0;
   record->fault = FAULT_NONE;
   record->quoted = false;
+  struct window window;
+  look_through(&window, scan, bytes, 0);
   for (;; at++) {
     size_t start = at;
     if (at < size && bytes[at] == '"') {
       enum look found = look_quoted(scan, record, bytes, &at, size);
       if (found != LOOK_COMPLETE) return found;
     }
-    at = field_end(bytes, at, size, scan->delimiter);
+    at = next_separator(&window, scan, bytes, at, size);
     if (at == size && !scan->at_end) return LOOK_NEED_MORE;
     bool last = at == size || bytes[at] == '\n';
     bool carriage_return = last && at < size && at > start && bytes[at - 1] == '\r';
@@ -240,6 +269,7 @@ bool scan_open(struct scan *scan, struct source *source, const struct scan_optio
   if (scan->options.block == 0) scan->options.block = SCAN_BLOCK;
   if (scan->options.max_record == 0) scan->options.max_record = SCAN_MAX_RECORD;
   scan->line = 1;
+  if (scan->options.variant == NULL) scan->options.variant = sift_choose(NULL, failure);
   scan->buffer = scan->own_buffer = scan_new_buffer(&scan->options);
   if (scan->buffer == NULL) return fail(failure, EXIT_INTERNAL, "out of memory");
   scan->begin = scan->end = scan_room(&scan->options);

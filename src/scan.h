@@ -5,6 +5,7 @@
 #define TALLYMAN_SCAN_H
 
 #include "record.h"
+#include "sift.h"
 #include "stream.h"
 
 enum { SCAN_BLOCK = 1024 * 1024, SCAN_MAX_RECORD = 1024 * 1024 };
@@ -12,9 +13,10 @@ enum { SCAN_BLOCK = 1024 * 1024, SCAN_MAX_RECORD = 1024 * 1024 };
 enum scan_result { SCAN_RECORD, SCAN_END, SCAN_FAILED };
 
 struct scan_options {
-  size_t block;      /* bytes to read at once; 0: SCAN_BLOCK */
-  size_t max_record; /* longest record allowed; 0: SCAN_MAX_RECORD */
-  char delimiter;    /* 0: found from the header */
+  size_t block;                       /* bytes to read at once; 0: SCAN_BLOCK */
+  size_t max_record;                  /* longest record allowed; 0: SCAN_MAX_RECORD */
+  char delimiter;                     /* 0: found from the header */
+  const struct sift_variant *variant; /* how structure is found; NULL: the fastest way */
 };
 
 /* Where blocks come from when others read ahead (pool.h). */

@@ -63,7 +63,7 @@ bool sieve_bytes(const struct sieve *sieve, const char *bytes, size_t size, stru
   sieved->passed = sieved->lines = sieved->size = 0;
   while (sieved->size < size) {
     size_t left = size - sieved->size;
-    sieve->sift(&sieve->rules, bytes + sieved->size, left, steps, &found);
+    sieve->variant->run(&sieve->rules, bytes + sieved->size, left, steps, &found);
     if (!take_run(sieved, bytes, &found, failure)) return false;
     if (!found.stopped && (found.records > 0 || steps < SIFT_STEPS)) {
       if (found.records == 0 && left <= steps * SIFT_STEP) break;

@@ -7,7 +7,7 @@
 #include "sift.h"
 
 struct sieve {
-  sift_function *sift;
+  const struct sift_variant *variant;
   struct sift_rules rules;
 };
 

@@ -58,8 +58,10 @@ size_t count_feeds(const char *bytes, size_t size) {
 
 /* ---- the portable variant ---- */
 
-#define VARIANT sift_portable
+#define VARIANT portable
 #define TARGET
+
+static bool usable(void) { return true; }
 
 struct step {
   uint64_t words[8];
@@ -92,27 +94,20 @@ static uint64_t step_equals(const struct step *step, char byte) {
 
 /* ---- the choice ---- */
 
-static bool always(void) { return true; }
-
-static const struct variant {
-  const char *name;
-  sift_function *function;
-  bool (*usable)(void); /* whether the processor has what it needs */
-} VARIANTS[] = {        /* the fastest first */
+static const struct sift_variant *const VARIANTS[] = {/* the fastest first */
 #if defined(__x86_64__)
-                {"avx2", sift_avx2, sift_has_avx2},
-                {"sse2", sift_sse2, always},
+                                                      &sift_avx2, &sift_sse2,
 #elif defined(__aarch64__)
-                 {"neon", sift_neon, always},
+                                                      &sift_neon,
 #endif
-                {"portable", sift_portable, always}};
+                                                      &sift_portable};
 
-sift_function *sift_choose(const char *name, struct failure *failure) {
+const struct sift_variant *sift_choose(const char *name, struct failure *failure) {
   char names[80] = "";
   for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++) {
-    const struct variant *variant = &VARIANTS[i];
+    const struct sift_variant *variant = VARIANTS[i];
     if (!variant->usable()) continue;
-    if (name == NULL || strcmp(name, variant->name) == 0) return variant->function;
+    if (name == NULL || strcmp(name, variant->name) == 0) return variant;
     strcat(strcat(names, names[0] == '\0' ? "" : ", "), variant->name);
   }
   fail(failure, EXIT_CONFIGURATION, "there is no scan '%s' here; there is %s", name, names);

@@ -33,17 +33,23 @@ struct sifted {
   uint16_t look_at[SIFT_RUN / 2]; /* their offsets */
 };
 
-/* Goes over the whole records among the first `steps` (SIFT_STEPS at most) times 64 of `size`
- * bytes; SIFT_FRONT and SIFT_SLACK bytes around them must be there. */
-typedef void sift_function(const struct sift_rules *rules, const char *bytes, size_t size,
-                           size_t steps, struct sifted *found);
+/* One way to find structure, for one kind of processor. */
+struct sift_variant {
+  const char *name;
+  /* Goes over the whole records among the first `steps` (SIFT_STEPS at most) times 64 of `size`
+   * bytes; SIFT_FRONT and SIFT_SLACK bytes around them must be there. */
+  void (*run)(const struct sift_rules *rules, const char *bytes, size_t size, size_t steps,
+              struct sifted *found);
+  /* Bit i: byte i is the delimiter or a line feed; of 64 bytes, in quotes or not. */
+  uint64_t (*separators)(const char *bytes, char delimiter);
+  bool (*usable)(void); /* whether this processor has what it needs */
+};
 
-/* The fastest variant that this processor has, or the one that is named: "avx2", "sse2", "neon",
- * "portable". NULL, with *failure set, when that can't be had here. */
-sift_function *sift_choose(const char *name, struct failure *failure);
+/* The fastest variant that this processor has (NULL), or the one that is named: "avx2", "sse2",
+ * "neon", "portable". NULL, with *failure set, when that can't be had here. */
+const struct sift_variant *sift_choose(const char *name, struct failure *failure);
 
-/* The variants, for sift_choose; those of other processors don't exist. */
-sift_function sift_portable, sift_sse2, sift_avx2, sift_neon;
-bool sift_has_avx2(void);
+/* All of them, for sift_choose; those of other processors don't exist. */
+extern const struct sift_variant sift_portable, sift_sse2, sift_avx2, sift_neon;
 
 #endif

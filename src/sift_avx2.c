@@ -8,10 +8,10 @@
 
 #include "sift_bits.h"
 
-#define VARIANT sift_avx2
+#define VARIANT avx2
 #define TARGET __attribute__((target("avx2,bmi,bmi2,lzcnt,pclmul,popcnt")))
 
-bool sift_has_avx2(void) {
+static bool usable(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
          __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul") &&
          __builtin_cpu_supports("popcnt");

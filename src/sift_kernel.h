@@ -1,8 +1,9 @@
 /* One variant of the fast lane; included by a file that has defined
- *   VARIANT          its name, sift_...
+ *   VARIANT          its name, without quotes
  *   TARGET           the attribute that lets its functions use the instructions
  *   struct step      64 bytes, as the processor likes to hold them
  *   load_step        reads them
+ *   usable           whether the processor has the instructions
  *   step_equals      bit i: byte i equals a character
  *   ones             number of bits set
  *   inside_quotes    bit i: the number of bits set up to and with i is odd
@@ -147,8 +148,8 @@ static TARGET void judge_records(const struct sift_rules *rules, const char *byt
   sifted->stopped = i < found->count && found->ends[i] < size;
 }
 
-void VARIANT(const struct sift_rules *rules, const char *bytes, size_t size, size_t steps,
-             struct sifted *sifted) {
+static TARGET void run(const struct sift_rules *rules, const char *bytes, size_t size, size_t steps,
+                       struct sifted *sifted) {
   struct structure found;
   size_t all = (size + SIFT_STEP - 1) / SIFT_STEP;
   if (steps > all) steps = all;
@@ -163,3 +164,15 @@ void VARIANT(const struct sift_rules *rules, const char *bytes, size_t size, siz
         found.inner_lines + beyond - count_feeds(bytes + sifted->size, known - sifted->size);
   }
 }
+
+static TARGET uint64_t separators(const char *bytes, char delimiter) {
+  struct step step = load_step(bytes);
+  return step_equals(&step, delimiter) | step_equals(&step, '\n');
+}
+
+#define TEXT_OF(name) #name
+#define TEXT(name) TEXT_OF(name)
+#define JOINED_OF(one, other) one##other
+#define JOINED(one, other) JOINED_OF(one, other)
+
+const struct sift_variant JOINED(sift_, VARIANT) = {TEXT(VARIANT), run, separators, usable};

@@ -7,8 +7,10 @@
 
 #include "sift_bits.h"
 
-#define VARIANT sift_neon
+#define VARIANT neon
 #define TARGET
+
+static bool usable(void) { return true; }
 
 struct step {
   uint8x16_t parts[4];

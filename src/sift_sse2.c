@@ -7,8 +7,10 @@
 
 #include "sift_bits.h"
 
-#define VARIANT sift_sse2
+#define VARIANT sse2
 #define TARGET
+
+static bool usable(void) { return true; }
 
 struct step {
   __m128i parts[4];

@@ -39,6 +39,8 @@ function Keyset:close() end
 ---@field keep native.Keyset
 ---@field rejects? native.Sink gets line,column,reason,record; absent: a broken record is a failure
 ---@field progress? fun(done: integer, total: integer) bytes of the source, once a block
+---@field each? fun(row: native.Row, line: integer): boolean? sees each row that is to be kept, on
+--- the physical line where it starts; `false` leaves it out
 
 ---@class native.FilterCounts
 ---@field read integer records = kept + left_out + rejected; without header and blank lines
@@ -71,6 +73,20 @@ function csv.list(source) end
 ---@param options native.FilterOptions
 ---@return native.FilterCounts? counts, string? message, integer? code 65: the file can't be trusted
 function csv.filter(source, sink, options) end
+
+--- A row while it is its turn: `row.idValue` (header names without regard to case) or `row[4]` is a
+--- field without its quotes, nil where a broken record lacks it; `#row` is their number;
+--- `tostring(row)` the record as it stands in the file, without its line end. Keep values, not rows.
+---@class native.Row
+---@field [string|integer] string?
+
+--- The rows of a CSV file, for a generic `for`: row and line, and for a record that is broken by
+--- itself its fault and the character column of the fault. Raises where the file can't be trusted.
+---@param source native.Source
+---@param options? native.ScanOptions
+---@return (fun(): native.Row?, integer?, string?, integer?)? step, string? message, integer? code
+---@return native.Reader? reader what the loop closes
+function csv.rows(source, options) end
 
 --- Reads records one at a time.
 ---@class native.Reader

@@ -18,6 +18,21 @@ int api_fail(lua_State *L, const struct failure *failure) {
   return 3;
 }
 
+void api_push_failure(lua_State *L, int code) {
+  lua_createtable(L, 0, 2);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "message");
+  lua_pushinteger(L, code);
+  lua_setfield(L, -2, "code");
+  luaL_setmetatable(L, API_FAILURE);
+}
+
+int api_raise(lua_State *L, const struct failure *failure) {
+  lua_pushstring(L, failure->text);
+  api_push_failure(L, failure->code);
+  return lua_error(L);
+}
+
 void api_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction close) {
   luaL_newmetatable(L, name);
   lua_pushcfunction(L, close);
@@ -33,7 +48,7 @@ void api_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFun
 }
 
 void **api_new_handle(lua_State *L, const char *name) {
-  void **handle = lua_newuserdatauv(L, sizeof *handle, 1);
+  void **handle = lua_newuserdatauv(L, sizeof *handle, 2);
   *handle = NULL;
   luaL_setmetatable(L, name);
   return handle;

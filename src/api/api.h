@@ -8,6 +8,7 @@
 #include <lua.h>
 
 #include "../failure.h"
+#include "../scan.h"
 #include "../stream.h"
 
 /* The native modules: { "native.csv", luaopen_native_csv }, ..., { NULL, NULL }. */
@@ -15,6 +16,13 @@ extern const luaL_Reg api_natives[];
 
 /* Pushes nil, the failure's text and its code; returns 3. */
 int api_fail(lua_State *L, const struct failure *failure);
+
+/* Turns the text on top of the stack into a failure: an error value that the host prints as one
+ * line and that ends the process with that exit code. */
+void api_push_failure(lua_State *L, int code);
+
+/* Raises a failure. */
+int api_raise(lua_State *L, const struct failure *failure);
 
 /* Makes a metatable whose __index is `methods` and whose __gc, __close and "close" are `close`. */
 void api_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction close);
@@ -34,6 +42,20 @@ void api_check_options(lua_State *L, int index, const char *const names[]);
 
 #define API_SOURCE "native.source"
 #define API_SINK "native.sink"
+#define API_FAILURE "tallyman.failure"
+
+/* The parts of native.csv that have files of their own. */
+void api_reader_class(lua_State *L);
+void api_row_class(lua_State *L);
+int api_csv_reader(lua_State *L);
+int api_csv_rows(lua_State *L);
+
+/* The scan's part of the options table at `index`. */
+struct scan_options api_scan_options(lua_State *L, int index);
+
+/* Pushes a row that shows nothing yet; lets the one at `index` show a record, or none (NULL). */
+void api_new_row(lua_State *L);
+void api_show_row(lua_State *L, int index, const struct scan *scan, const struct record *record);
 
 int luaopen_native_clock(lua_State *L);
 int luaopen_native_csv(lua_State *L);
