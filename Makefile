@@ -10,11 +10,11 @@ PREFIX  ?= /usr/local
 CC      := gcc
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-LIBS    := lua5.4 sqlite3 zlib libxxhash libcrypto
-# All but Lua are linked in: bringing them takes the loader as long as filtering 60 MB takes.
+LIBS    := lua5.4 libisal sqlite3 libxxhash libcrypto
+# Some are linked in: bringing them takes the loader as long as filtering 60 MB takes.
 ALL     = $(CFLAGS) -std=gnu11 $(WARN) -MMD -MP $(shell pkg-config --cflags $(LIBS))
-LINK    = $(shell pkg-config --libs lua5.4) -Wl,-Bstatic \
-          $(shell pkg-config --libs-only-l sqlite3 zlib libxxhash libcrypto) -Wl,-Bdynamic -lm -pthread
+LINK    = $(shell pkg-config --libs lua5.4 libisal) -Wl,-Bstatic \
+          $(shell pkg-config --libs-only-l sqlite3 libxxhash libcrypto) -Wl,-Bdynamic -lm -pthread
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 ENGINE  := $(filter-out src/main.c src/host.c src/host_signals.c,$(wildcard src/*.c))
@@ -45,7 +45,7 @@ $(BUILD)/tallyman: $(HOST:%.c=$(BUILD)/obj/%.o)
 
 $(BUILD)/tests/%_test: $(BUILD)/obj/tests/c/%_test.o $(ENGINE:%.c=$(BUILD)/obj/%.o)
 	@mkdir -p $(dir $@)
-	$(CC) $(CFLAGS) $^ -o $@ $(LINK)
+	$(CC) $(CFLAGS) $^ -o $@ $(LINK) -lz
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 

@@ -8,9 +8,9 @@
 set -eu
 
 RUN_PACKAGES="gcc libc6-dev make pkg-config tzdata ca-certificates
-  liblua5.4-dev libsqlite3-dev zlib1g-dev libxxhash-dev libssl-dev
+  liblua5.4-dev libisal-dev libsqlite3-dev libxxhash-dev libssl-dev
   lua5.4 lua-busted lua-dkjson lua-filesystem"
-TEST_PACKAGES="lua-check clang-format cppcheck python3 gzip procps strace"
+TEST_PACKAGES="zlib1g-dev lua-check clang-format cppcheck python3 gzip procps strace"
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 deps=$here/build/deps

@@ -76,7 +76,8 @@ function csv.filter(source, sink, options) end
 
 --- A row while it is its turn: `row.idValue` (header names without regard to case) or `row[4]` is a
 --- field without its quotes, nil where a broken record lacks it; `#row` is their number;
---- `tostring(row)` the record as it stands in the file, without its line end. Keep values, not rows.
+--- `tostring(row)` the record as it stands in the file, without its line end. Keep the values, not
+--- the row.
 ---@class native.Row
 ---@field [string|integer] string?
 

@@ -95,10 +95,10 @@ end
 
 function FileExchange:exists(path) return stat.stat(self:full(path)) ~= nil end
 
---- Opens a file; options: { digest = true } for its SHA-256.
+--- Opens a file; options: { digest = true } for its SHA-256; without any, its XXH3-128 is computed.
 function FileExchange:read(entry, options)
   local path = type(entry) == "table" and entry.path or entry
-  return failure.check(file.source(self:full(path), options))
+  return failure.check(file.source(self:full(path), options or { fingerprint = true }))
 end
 
 --- Removes a file; one that isn't there is removed already.

@@ -1,7 +1,7 @@
 --- What a run found, in one line for log and report.
 
 local HIDDEN = { seconds = true, snapshot = true, cycle = true, last_line_end = true, size = true,
-  mtime = true }
+  mtime = true, fingerprint = true }
 
 --- Numbers that aren't 0, by name, and how long it took.
 ---@param found table figures of a run

@@ -123,7 +123,7 @@ end
 ---@param source native.Source
 ---@param target tallyman.Target
 ---@param options tallyman.FilterOptions
----@return table counts read, kept, left_out, rejected, bytes, ...
+---@return table counts read, kept, left_out, rejected, bytes, ...; the source's fingerprint
 function Night:filter(source, target, options)
   local key = {}
   for i, column in ipairs(options.key) do key[i] = self.settings.columns[column] or column end
@@ -131,6 +131,7 @@ function Night:filter(source, target, options)
     key = key, keep = options.keep, rejects = options.rejects and options.rejects.sink,
     max_record = self.settings.max_record, progress = log.progress(self.job),
   }))
+  counts.fingerprint = source:fingerprint()
   if counts.rejected > 0 then
     self:warn("%d broken records were rejected", counts.rejected)
   end

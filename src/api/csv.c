@@ -1,5 +1,6 @@
 /* native.csv: key sets and the filter; its reader is in reader.c. See lua/meta/csv.lua for types.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,9 +175,16 @@ static bool has_function(lua_State *L, const char *name) {
 }
 
 /* TALLYMAN_THREADS as a number; 0 when unset. */
-static int threads_allowed(void) {
+static int threads_allowed(lua_State *L) {
   const char *text = getenv("TALLYMAN_THREADS");
-  return text == NULL ? 0 : atoi(text);
+  struct failure failure = {0};
+  char *end;
+  if (text == NULL) return 0;
+  long threads = strtol(text, &end, 10);
+  if (threads > 0 && threads < INT_MAX && *end == '\0') return (int)threads;
+  fail(&failure, EXIT_CONFIGURATION, "TALLYMAN_THREADS is '%s'; it must be a number from 1 up",
+       text);
+  return api_raise(L, &failure);
 }
 
 /* filter(source, sink, options) -> counts */
@@ -203,7 +211,7 @@ static int l_filter(lua_State *L) {
   if (has_function(L, "each")) options.each = call_each;
   options.context = L;
   api_new_row(L);
-  options.threads = threads_allowed();
+  options.threads = threads_allowed(L);
   luaL_checkstack(L, 8, NULL);
   if (filter_run(source, sink, &options, &counts, &failure)) return push_counts(L, &counts);
   return failure.code < 0 ? lua_error(L) : api_fail(L, &failure);
