@@ -3,7 +3,7 @@
 # make test       set-up, engine tests, specs inside the host, all again under the sanitizers
 # make asan       the host with address and undefined-behaviour sanitizers: build/asan/tallyman
 # make lint       formatting, static analysis, the direction of dependencies
-# make bench      the filter against cat, grep -F and Python, as ratios
+# make bench      the filter against reading alone and against other programs, as ratios
 # make install    PREFIX=/usr/local by default
 
 PREFIX  ?= /usr/local
@@ -22,7 +22,7 @@ HOST    := src/main.c src/host.c src/host_signals.c $(wildcard src/api/*.c) $(EN
 CTESTS  := $(wildcard tests/c/*_test.c)
 BUILD   := build
 
-.PHONY: all deps deps-test demo test asan lint bench install clean
+.PHONY: all deps deps-test deps-bench demo test asan lint bench install clean
 .SECONDARY:
 
 all: $(BUILD)/tallyman
@@ -33,6 +33,8 @@ deps:
 	@src/deps.sh run
 deps-test:
 	@src/deps.sh test
+deps-bench:
+	@src/deps.sh bench
 
 # ---- the host and the engine's tests; a sanitizer build differs only in BUILD and CFLAGS ----
 
@@ -63,8 +65,8 @@ test: deps-test
 lint: deps-test all
 	@tests/lint.sh
 
-bench: deps-test all
-	@$(BUILD)/tallyman tests/bench/filter.lua
+bench: deps-bench all
+	@$(BUILD)/tallyman tests/bench/filter.lua $(BENCH)
 
 # ---- installing ----
 

@@ -5,12 +5,16 @@
 #
 #   src/deps.sh run     what building and running needs
 #   src/deps.sh test    also what the tests and the linters need
+#   src/deps.sh bench   and the programs that the filter is compared with
 set -eu
 
 RUN_PACKAGES="gcc libc6-dev make pkg-config tzdata ca-certificates
   liblua5.4-dev libisal-dev libsqlite3-dev libxxhash-dev libssl-dev
   lua5.4 lua-busted lua-dkjson lua-filesystem"
 TEST_PACKAGES="zlib1g-dev lua-check clang-format cppcheck python3 gzip procps strace"
+BENCH_PACKAGES="mawk miller ripgrep sqlite3"
+# Node.js is often there from elsewhere; Debian's is taken only where none is.
+command -v npm >/dev/null 2>&1 || BENCH_PACKAGES="$BENCH_PACKAGES nodejs npm"
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 deps=$here/build/deps
@@ -105,7 +109,8 @@ fetch_posix() {
 case ${1:-run} in
   run) packages=$RUN_PACKAGES ;;
   test) packages="$RUN_PACKAGES $TEST_PACKAGES" ;;
-  *) say "usage: src/deps.sh [run|test]"; exit 64 ;;
+  bench) packages="$RUN_PACKAGES $TEST_PACKAGES $BENCH_PACKAGES" ;;
+  *) say "usage: src/deps.sh [run|test|bench]"; exit 64 ;;
 esac
 [ "$(debian_version)" = 12 ] || packages="$packages lua-posix"
 # shellcheck disable=SC2086
