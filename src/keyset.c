@@ -58,6 +58,12 @@ static size_t type_bytes(const struct sizes *sizes) {
   return sizes->type == NO_TYPE ? 0 : sizes->type;
 }
 
+/* The bytes that an entry takes in the arena. */
+static size_t entry_size(const struct sizes *sizes) {
+  size_t size = sizeof *sizes + type_bytes(sizes) + sizes->value;
+  return (size + ENTRY_UNIT - 1) / ENTRY_UNIT * ENTRY_UNIT;
+}
+
 static const char *entry_of(const struct keyset *set, const struct slot *slot) {
   return set->arena + (size_t)(slot->at - 1) * ENTRY_UNIT;
 }
@@ -116,37 +122,37 @@ struct keyset *keyset_new(struct failure *failure) {
   return NULL;
 }
 
-/* Puts an entry of the old table into a new one. */
-static void move_entry(struct keyset *set, const struct slot *slot) {
-  const char *entry = entry_of(set, slot);
+/* Puts the entry at that place of the arena into the table and gives the place behind it. */
+static size_t insert(struct keyset *set, size_t place) {
   struct sizes sizes;
+  const char *entry = set->arena + place;
   memcpy(&sizes, entry, sizeof sizes);
   const char *type = entry + sizeof sizes, *value = type + type_bytes(&sizes);
-  size_t mask = set->slot_count - 1;
-  size_t to = (size_t)hash_key(type, &sizes, sizes.type == NO_TYPE, value) & mask;
+  uint64_t hash = hash_key(type, &sizes, sizes.type == NO_TYPE, value);
+  size_t mask = set->slot_count - 1, to = (size_t)hash & mask;
   while (set->slots[to].at != 0) to = (to + 1) & mask;
-  set->slots[to] = *slot;
+  set->slots[to] = (struct slot){(uint32_t)(hash >> 32), (uint32_t)(place / ENTRY_UNIT) + 1};
   sketch_add(set->sketch, keyset_sketch(set).shift, value, sizes.value);
+  return place + entry_size(&sizes);
 }
 
-/* Makes room for twice as many keys: table and sketch anew. */
+/* Makes room for twice as many keys: table and sketch anew, by the entries in their order, for that
+ * is how memory likes to be read. */
 static bool grow(struct keyset *set, struct failure *failure) {
-  size_t old_count = set->slot_count, count = 2 * old_count;
-  struct slot *slots = calloc(count, sizeof *slots), *old = set->slots;
+  size_t count = 2 * set->slot_count;
+  struct slot *slots = calloc(count, sizeof *slots);
   uint64_t *sketch = calloc(1, sketch_bytes(count));
   if (slots == NULL || sketch == NULL) {
     free(slots);
     free(sketch);
     return fail(failure, EXIT_INTERNAL, "out of memory for %zu keys", count / 2);
   }
+  free(set->slots);
   free(set->sketch);
-  set->sketch = sketch;
   set->slots = slots;
+  set->sketch = sketch;
   set->slot_count = count;
-  for (size_t i = 0; i < old_count; i++) {
-    if (old[i].at != 0) move_entry(set, &old[i]);
-  }
-  free(old);
+  for (size_t place = 0; place < set->used;) place = insert(set, place);
   return true;
 }
 
@@ -169,8 +175,7 @@ static bool grow_arena(struct keyset *set, size_t size, struct failure *failure)
 static bool store(struct keyset *set, const struct key *key, const char *folded, uint32_t *at,
                   struct failure *failure) {
   struct sizes sizes = sizes_of(key);
-  size_t size = sizeof sizes + type_bytes(&sizes) + key->value_size;
-  size = (size + ENTRY_UNIT - 1) / ENTRY_UNIT * ENTRY_UNIT;
+  size_t size = entry_size(&sizes);
   if (!grow_arena(set, size, failure)) return false;
   char *entry = set->arena + set->used;
   memcpy(entry, &sizes, sizeof sizes);
