@@ -96,7 +96,6 @@ static bool follow(struct filter *filter, const struct sieved *sieved, struct fa
   size_t passed = sieved->size - (size_t)(scan->buffer + scan->begin - block);
   scan_skip(scan, passed, sieved->lines - (scan->line - line), sieved->passed);
   filter->counts->left_out += sieved->passed;
-  if (sieved->size > 0) filter->counts->last_line_end = true;
   return true;
 }
 

@@ -5,6 +5,7 @@ local file = require "native.file"
 local filtering = require "tests.support.filtering"
 local process = require "tests.support.process"
 local random_csv = require "tests.support.random_csv"
+local rng = require "tests.model.rng"
 local slow_csv = require "tests.support.slow_csv"
 
 local HEADER, KEY = filtering.HEADER, filtering.KEY
@@ -88,6 +89,32 @@ describe("the filter, against a reference,", function()
       for byte in ('a,"\r\n'):gmatch "." do grow(text .. byte, left - 1) end
     end
     grow("", 5)
+  end)
+
+  -- Where nothing but a line end parts records, a blank line isn't one.
+  it("filters files of one column", function()
+    for seed = 1, 300 do
+      local random, parts = rng.new(seed), { "a\n" }
+      for n = 2, random:int(2, 60) do
+        parts[n] = random:pick { "1", "2", "", " ", '"1"', '""', '"1\n2"', '1"', '"2"x', "1,2" }
+          .. random:pick { "\n", "\n", "\r\n" }
+      end
+      compare({ bytes = table.concat(parts), delimiter = ",", key = { "a" }, list = { { "1" } },
+        set = { ["1"] = true } }, { 0 }, 8192, "seed " .. seed)
+    end
+  end)
+
+  it("keeps all rows of all keys, however many they are", function()
+    local lines, keys = { "a,b\n" }, csv.keyset()
+    for n = 1, 20000 do
+      lines[n + 1] = ("%s,x\n"):format(("%d"):format(n):rep(n % 3 + 1))
+      keys:add(lines[n + 1]:match "^[^,]*")
+    end
+    local text = table.concat(lines)
+    for _, way in ipairs(WAYS) do
+      local found = environment.with(way, run, text, { key = { "a" }, keep = keys })
+      assert.equal(text, found.out)
+    end
   end)
 
   it("filters random files of many rows", function()

@@ -114,6 +114,35 @@ static bool add(struct keyset *set, struct key key) {
 
 static bool has(const struct keyset *set, struct key key) { return keyset_has(set, &key); }
 
+/* Whether the sketch lets the value pass. */
+static bool may_have(const struct keyset *set, const char *value, size_t size) {
+  char room[8 + LONGEST + 8] = {0};
+  memcpy(room + 8, value, size);
+  return sketch_may_have(keyset_sketch(set), sketch_mark(room + 8 + size, size));
+}
+
+/* The sketch lets every key pass, at every size of the set, and few others. */
+static void test_sketch(struct keyset *set) {
+  int missed = 0, passed = 0;
+  char value[LONGEST];
+  for (int n = 0; n < 40000; n++) {
+    int size = snprintf(value, sizeof value, "%0*d", n % 12 + 1, n);
+    add(set, one(value));
+    missed += !may_have(set, value, (size_t)size);
+    if ((n & (n + 1)) != 0) continue;
+    for (int old = 0; old <= n; old++) {
+      size = snprintf(value, sizeof value, "%0*d", old % 12 + 1, old);
+      missed += !may_have(set, value, (size_t)size);
+    }
+  }
+  for (int n = 0; n < 100000; n++) {
+    int size = snprintf(value, sizeof value, "strange-%d", n);
+    passed += may_have(set, value, (size_t)size);
+  }
+  CHECK(missed == 0);
+  CHECK(passed < 100000 / 100);
+}
+
 static void test_folding(struct keyset *set) {
   CHECK(add(set, two("sKu", "Ab")) && add(set, two("SKU", "Ab")) && keyset_count(set) == 1);
   CHECK(has(set, two("SKU", "Ab")) && has(set, two("sku", "Ab")));
@@ -178,6 +207,7 @@ int main(void) {
     test_random(counts[i], 3);
     test_random(counts[i], LONGEST);
   }
+  with_set(test_sketch);
   with_set(test_folding);
   with_set(test_borders);
   with_set(test_empty_keys);
