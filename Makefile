@@ -12,9 +12,11 @@ CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 LIBS    := lua5.4 libisal sqlite3 libxxhash libcrypto
 # Some are linked in: bringing them takes the loader as long as filtering 60 MB takes.
-ALL     = $(CFLAGS) -std=gnu11 $(WARN) -MMD -MP $(shell pkg-config --cflags $(LIBS))
-LINK    = $(shell pkg-config --libs lua5.4 libisal) -Wl,-Bstatic \
-          $(shell pkg-config --libs-only-l sqlite3 libxxhash libcrypto) -Wl,-Bdynamic -lm -pthread
+# Debian 13's libssh2, where src/deps.sh has put it below build/deps; else the system's.
+SSH2    = $(wildcard build/deps/ssh2)
+ALL     = $(CFLAGS) -std=gnu11 $(WARN) -MMD -MP $(shell pkg-config --cflags $(LIBS)) $(SSH2:%=-I%)
+LINK    = $(shell pkg-config --libs lua5.4 libisal) -Wl,-Bstatic $(SSH2:%=-L%) -lssh2 \
+          $(shell pkg-config --libs-only-l sqlite3 libxxhash libcrypto) -Wl,-Bdynamic -lz -lm -pthread
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 ENGINE  := $(filter-out src/main.c src/host.c src/host_signals.c,$(wildcard src/*.c))
@@ -47,7 +49,7 @@ $(BUILD)/tallyman: $(HOST:%.c=$(BUILD)/obj/%.o)
 
 $(BUILD)/tests/%_test: $(BUILD)/obj/tests/c/%_test.o $(ENGINE:%.c=$(BUILD)/obj/%.o)
 	@mkdir -p $(dir $@)
-	$(CC) $(CFLAGS) $^ -o $@ $(LINK) -lz
+	$(CC) $(CFLAGS) $^ -o $@ $(LINK)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Brings what tallyman needs from Debian: packages of the system's own release by apt-get, and, on
-# Debian 12 only, luaposix from Debian 13 (Debian 12's has no build for Lua 5.4), unpacked
-# below build/deps and never installed. Run through `make deps`; when all is there it asks nothing.
+# Debian 12 only, luaposix and libssh2 from Debian 13 (Debian 12's luaposix has no build for Lua 5.4,
+# its libssh2 can't log in by an RSA key), unpacked below build/deps and never installed. Run through `make deps`; when all is there it asks nothing.
 #
 #   src/deps.sh run     what building and running needs
 #   src/deps.sh test    also what the tests and the linters need
@@ -9,9 +9,10 @@
 set -eu
 
 RUN_PACKAGES="gcc libc6-dev make pkg-config tzdata ca-certificates
-  liblua5.4-dev libisal-dev libsqlite3-dev libxxhash-dev libssl-dev
+  liblua5.4-dev libisal-dev zlib1g-dev libsqlite3-dev libxxhash-dev libssl-dev
   lua5.4 lua-busted lua-dkjson lua-filesystem"
-TEST_PACKAGES="zlib1g-dev lua-check clang-format cppcheck python3 gzip procps strace"
+NEWER_PACKAGES="lua-posix libssh2-1-dev"
+TEST_PACKAGES="lua-check clang-format cppcheck python3 gzip procps strace"
 BENCH_PACKAGES="mawk miller ripgrep sqlite3"
 # Node.js is often there from elsewhere; Debian's is taken only where none is.
 command -v npm >/dev/null 2>&1 || BENCH_PACKAGES="$BENCH_PACKAGES nodejs npm"
@@ -81,13 +82,15 @@ debian_mirror() {
     }' | grep .
 }
 
-# Downloads Debian 13's lua-posix with a private source list and state, and unpacks it.
-fetch_posix() {
-  [ ! -e "$deps/lib/lua/5.4/posix/unistd.so" ] || return 0
+# Downloads packages of Debian 13 with a private source list and state, and unpacks what is needed of
+# them: luaposix's modules, libssh2's header and static library.
+fetch_newer() {
+  posix=$deps/lib/lua/5.4/posix/unistd.so ssh2=$deps/ssh2/libssh2.a
+  [ ! -e "$posix" ] || [ ! -e "$ssh2" ] || return 0
   mirror=$(debian_mirror) || die "no Debian 12 entry in the apt sources: cannot tell the mirror"
   keyring=/usr/share/keyrings/debian-archive-keyring.gpg
   [ -e "$keyring" ] || { missing=debian-archive-keyring; install_packages debian-archive-keyring; }
-  say "fetching Debian 13's lua-posix"
+  say "fetching Debian 13's $NEWER_PACKAGES"
   work=$deps/trixie
   rm -rf "$work"
   mkdir -p "$work/parts" "$work/lists/partial" "$work/cache/archives/partial" "$work/root"
@@ -97,11 +100,13 @@ fetch_posix() {
   # shellcheck disable=SC2086
   apt-get -qq $private update >&2 || die "cannot read Debian 13's package list"
   # shellcheck disable=SC2086
-  (cd "$work" && apt-get -qq $private download lua-posix >&2) || die "cannot download lua-posix"
-  dpkg -x "$work"/lua-posix_*.deb "$work/root"
-  rm -rf "$deps/lib" "$deps/share"
-  mkdir "$deps/share"
+  (cd "$work" && apt-get -qq $private download $NEWER_PACKAGES >&2) ||
+    die "cannot download $NEWER_PACKAGES"
+  for package in "$work"/*.deb; do dpkg -x "$package" "$work/root"; done
+  rm -rf "$deps/lib" "$deps/share" "$deps/ssh2"
+  mkdir "$deps/share" "$deps/ssh2"
   mv "$work/root/usr/share/lua" "$deps/share/lua"
+  mv "$work"/root/usr/include/libssh2*.h "$work"/root/usr/lib/*/libssh2.a "$deps/ssh2"
   mv "$work"/root/usr/lib/*/ "$deps/lib"
   rm -rf "$work"
 }
@@ -112,7 +117,7 @@ case ${1:-run} in
   bench) packages="$RUN_PACKAGES $TEST_PACKAGES $BENCH_PACKAGES" ;;
   *) say "usage: src/deps.sh [run|test|bench]"; exit 64 ;;
 esac
-[ "$(debian_version)" = 12 ] || packages="$packages lua-posix"
+[ "$(debian_version)" = 12 ] || packages="$packages $NEWER_PACKAGES"
 # shellcheck disable=SC2086
 install_packages $packages
-[ "$(debian_version)" != 12 ] || fetch_posix
+[ "$(debian_version)" != 12 ] || fetch_newer

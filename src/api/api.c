@@ -4,11 +4,9 @@
 #include <string.h>
 
 const luaL_Reg api_natives[] = {
-    {"native.clock", luaopen_native_clock},
-    {"native.csv", luaopen_native_csv},
-    {"native.file", luaopen_native_file},
-    {"native.sqlite", luaopen_native_sqlite},
-    {NULL, NULL},
+    {"native.clock", luaopen_native_clock},   {"native.csv", luaopen_native_csv},
+    {"native.file", luaopen_native_file},     {"native.sftp", luaopen_native_sftp},
+    {"native.sqlite", luaopen_native_sqlite}, {NULL, NULL},
 };
 
 int api_fail(lua_State *L, const struct failure *failure) {
@@ -89,4 +87,22 @@ void api_check_options(lua_State *L, int index, const char *const names[]) {
     while (names[i] != NULL && strcmp(names[i], key) != 0) i++;
     if (names[i] == NULL) luaL_error(L, "unknown option '%s'", key);
   }
+}
+
+const char *const api_source_options[] = {"digest", "fingerprint", NULL};
+
+/* Makes the source compute a digest if the options at `index` ask for it. */
+static bool want_digest(lua_State *L, struct source *source, int index, const char *option,
+                        enum digest_kind kind, struct failure *failure) {
+  return !api_boolean_option(L, index, option) || source_want_digest(source, kind, failure);
+}
+
+int api_return_source(lua_State *L, struct source *source, int index, struct failure *failure) {
+  if (source == NULL) return api_fail(L, failure);
+  *(void **)lua_touserdata(L, -1) = source;
+  if (!want_digest(L, source, index, "digest", DIGEST_SHA256, failure) ||
+      !want_digest(L, source, index, "fingerprint", DIGEST_XXH3, failure)) {
+    return api_fail(L, failure);
+  }
+  return 1;
 }

@@ -40,6 +40,11 @@ bool api_boolean_option(lua_State *L, int index, const char *name);
 /* Raises when the options table at `index` has a field that isn't in the NULL-ended list. */
 void api_check_options(lua_State *L, int index, const char *const names[]);
 
+/* Fills the source's handle on top of the stack, with the digests that the options at `index` ask
+ * for; those options. */
+int api_return_source(lua_State *L, struct source *source, int index, struct failure *failure);
+extern const char *const api_source_options[];
+
 #define API_SOURCE "native.source"
 #define API_SINK "native.sink"
 #define API_FAILURE "tallyman.failure"
@@ -60,6 +65,7 @@ void api_show_row(lua_State *L, int index, const struct scan *scan, const struct
 int luaopen_native_clock(lua_State *L);
 int luaopen_native_csv(lua_State *L);
 int luaopen_native_file(lua_State *L);
+int luaopen_native_sftp(lua_State *L);
 int luaopen_native_sqlite(lua_State *L);
 
 #endif

@@ -22,33 +22,14 @@ static int close_sink(lua_State *L) {
   return 0;
 }
 
-/* Makes the source compute a digest if the options at `index` ask for it. */
-static bool want_digest(lua_State *L, struct source *source, int index, const char *option,
-                        enum digest_kind kind, struct failure *failure) {
-  return !api_boolean_option(L, index, option) || source_want_digest(source, kind, failure);
-}
-
-/* Fills the handle on top of the stack, with the digests that the options at `index` ask for. */
-static int return_source(lua_State *L, struct source *source, int index, struct failure *failure) {
-  if (source == NULL) return api_fail(L, failure);
-  *(void **)lua_touserdata(L, -1) = source;
-  if (!want_digest(L, source, index, "digest", DIGEST_SHA256, failure) ||
-      !want_digest(L, source, index, "fingerprint", DIGEST_XXH3, failure)) {
-    return api_fail(L, failure);
-  }
-  return 1;
-}
-
-static const char *const SOURCE_OPTIONS[] = {"digest", "fingerprint", NULL};
-
 /* source(path [, { digest =, fingerprint = }]) -> source */
 static int l_source(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   struct failure failure = {0};
-  api_check_options(L, 2, SOURCE_OPTIONS);
+  api_check_options(L, 2, api_source_options);
   lua_settop(L, 2);
   api_new_handle(L, API_SOURCE);
-  return return_source(L, source_inflating(source_file(path, &failure), &failure), 2, &failure);
+  return api_return_source(L, source_inflating(source_file(path, &failure), &failure), 2, &failure);
 }
 
 /* text(bytes [, name [, { digest =, fingerprint = }]]) -> source */
@@ -57,11 +38,11 @@ static int l_text(lua_State *L) {
   const char *bytes = luaL_checklstring(L, 1, &size);
   const char *name = luaL_optstring(L, 2, "text");
   struct failure failure = {0};
-  api_check_options(L, 3, SOURCE_OPTIONS);
+  api_check_options(L, 3, api_source_options);
   lua_settop(L, 3);
   api_new_handle(L, API_SOURCE);
   struct source *source = source_memory(name, bytes, size, &failure);
-  return return_source(L, source_inflating(source, &failure), 3, &failure);
+  return api_return_source(L, source_inflating(source, &failure), 3, &failure);
 }
 
 /* source:read(size) -> bytes, or nil at the end */

@@ -1,0 +1,391 @@
+/* libssh2 never blocks here: whatever would wait comes back as "again", and then one poll waits for
+ * the socket, a signal or the deadline of what is being done. */
+#define _GNU_SOURCE
+#include "ssh.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libssh2.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hostkeys.h"
+#include "stream.h"
+
+/* The receive window bounds what may be under way: at 100 ms round trip it allows 160 MB/s. */
+enum { WINDOW = 16 * 1024 * 1024, PACKET = 32 * 1024, KEEP_ALIVE_SECONDS = 15 };
+
+/* ChaCha20 first: libssh2 gives AES to libcrypto in small pieces, which takes half as long again.
+ */
+static const char CIPHERS[] =
+    "chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr,aes128-gcm@openssh.com,"
+    "aes256-gcm@openssh.com";
+
+struct ssh {
+  struct ssh_options options;
+  int socket;
+  LIBSSH2_SESSION *session;
+  LIBSSH2_CHANNEL *channel;
+  struct timespec deadline; /* of what is being done */
+};
+
+/* ---- waiting ---- */
+
+static void set_deadline(struct ssh *ssh, int seconds) {
+  clock_gettime(CLOCK_MONOTONIC, &ssh->deadline);
+  ssh->deadline.tv_sec += seconds;
+}
+
+/* Milliseconds until the deadline; 0 when it has passed. */
+static int milliseconds_left(const struct ssh *ssh) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  long long left = (long long)(ssh->deadline.tv_sec - now.tv_sec) * 1000 +
+                   (ssh->deadline.tv_nsec - now.tv_nsec) / 1000000;
+  return left < 0 ? 0 : (int)left;
+}
+
+/* Waits for the socket. Fails at the deadline and when a signal asks to stop. */
+static bool wait_for(struct ssh *ssh, short events, const char *doing, struct failure *failure) {
+  for (;;) {
+    struct pollfd poller = {.fd = ssh->socket, .events = events};
+    if (!check_stop(failure)) return false;
+    int left = milliseconds_left(ssh), keep_alive = 0;
+    if (left == 0) {
+      return fail(failure, EXIT_UNAVAILABLE, "%s:%d: no answer in time while %s", ssh->options.host,
+                  ssh->options.port, doing);
+    }
+    if (ssh->channel != NULL) libssh2_keepalive_send(ssh->session, &keep_alive);
+    if (keep_alive > 0 && keep_alive * 1000 < left) left = keep_alive * 1000;
+    int ready = poll(&poller, 1, left);
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) {
+      return fail_errno(failure, EXIT_UNAVAILABLE, "cannot wait for %s", ssh->options.host);
+    }
+  }
+}
+
+/* Waits for what libssh2 waits for. */
+static bool wait_session(struct ssh *ssh, const char *doing, struct failure *failure) {
+  int directions = libssh2_session_block_directions(ssh->session);
+  short events = 0;
+  if (directions & LIBSSH2_SESSION_BLOCK_INBOUND) events |= POLLIN;
+  if (directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) events |= POLLOUT;
+  return wait_for(ssh, events == 0 ? POLLIN : events, doing, failure);
+}
+
+/* Fails with libssh2's own words. */
+static bool fail_ssh(const struct ssh *ssh, int code, const char *doing, struct failure *failure) {
+  char *text = NULL;
+  libssh2_session_last_error(ssh->session, &text, NULL, 0);
+  return fail(failure, code, "%s:%d: %s failed: %s", ssh->options.host, ssh->options.port, doing,
+              text == NULL || *text == '\0' ? "the connection is gone" : text);
+}
+
+/* ---- connecting ---- */
+
+/* Starts to connect to one address; the socket, or -1. */
+static int start_connect(const struct addrinfo *address) {
+  int type = address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, one = 1;
+  int opened = socket(address->ai_family, type, address->ai_protocol);
+  if (opened < 0) return -1;
+  setsockopt(opened, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  setsockopt(opened, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+  if (connect(opened, address->ai_addr, address->ai_addrlen) == 0 || errno == EINPROGRESS) {
+    return opened;
+  }
+  int reason = errno;
+  close(opened);
+  errno = reason;
+  return -1;
+}
+
+/* Connects to one address, within the deadline. */
+static bool connect_to(struct ssh *ssh, const struct addrinfo *address, struct failure *failure) {
+  int reason = 0;
+  socklen_t size = sizeof reason;
+  ssh->socket = start_connect(address);
+  if (ssh->socket >= 0) {
+    if (!wait_for(ssh, POLLOUT, "connecting", failure)) return false;
+    if (getsockopt(ssh->socket, SOL_SOCKET, SO_ERROR, &reason, &size) == 0 && reason == 0) {
+      return true;
+    }
+    errno = reason;
+  }
+  return fail_errno(failure, EXIT_UNAVAILABLE, "cannot connect to %s:%d", ssh->options.host,
+                    ssh->options.port);
+}
+
+/* Tries the host's addresses, IPv6 and IPv4, one after the other. */
+static bool connect_any(struct ssh *ssh, struct failure *failure) {
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *addresses;
+  char port[12];
+  bool connected = false;
+  snprintf(port, sizeof port, "%d", ssh->options.port);
+  int wrong = getaddrinfo(ssh->options.host, port, &hints, &addresses);
+  if (wrong != 0) {
+    return fail(failure, EXIT_UNAVAILABLE, "cannot find the host %s: %s", ssh->options.host,
+                gai_strerror(wrong));
+  }
+  for (struct addrinfo *at = addresses; at != NULL && !connected; at = at->ai_next) {
+    connected = connect_to(ssh, at, failure);
+    if (!connected && ssh->socket >= 0) close(ssh->socket);
+    if (!connected) ssh->socket = -1;
+    if (!connected && failure->code != EXIT_UNAVAILABLE) break; /* a signal */
+  }
+  freeaddrinfo(addresses);
+  return connected;
+}
+
+/* Agrees on algorithms and keys. */
+static bool shake_hands(struct ssh *ssh, const char *host_keys, struct failure *failure) {
+  LIBSSH2_SESSION *session = ssh->session;
+  const char *ciphers = ssh->options.ciphers == NULL ? CIPHERS : ssh->options.ciphers;
+  int result;
+  if (libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, host_keys) != 0 ||
+      libssh2_session_method_pref(session, LIBSSH2_METHOD_CRYPT_CS, ciphers) != 0 ||
+      libssh2_session_method_pref(session, LIBSSH2_METHOD_CRYPT_SC, ciphers) != 0) {
+    return fail_ssh(ssh, EXIT_CONFIGURATION, "choosing algorithms", failure);
+  }
+  while ((result = libssh2_session_handshake(session, ssh->socket)) == LIBSSH2_ERROR_EAGAIN) {
+    if (!wait_session(ssh, "exchanging keys", failure)) return false;
+  }
+  return result == 0 || fail_ssh(ssh, EXIT_UNAVAILABLE, "the key exchange", failure);
+}
+
+/* Connects and exchanges keys; the host key is not checked yet. */
+static bool reach(struct ssh *ssh, const struct hostkeys *keys, struct failure *failure) {
+  char order[256];
+  hostkeys_order((struct hostkeys *)keys, ssh->options.host, ssh->options.port, order,
+                 sizeof order);
+  set_deadline(ssh, ssh->options.connect_seconds);
+  return connect_any(ssh, failure) && shake_hands(ssh, order, failure);
+}
+
+/* ---- the login ---- */
+
+/* Answers every prompt of keyboard-interactive with the password. */
+static void answer_prompts(const char *name, int name_size, const char *instruction,
+                           int instruction_size, int count,
+                           const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts,
+                           LIBSSH2_USERAUTH_KBDINT_RESPONSE *answers, void **abstract) {
+  struct ssh *ssh = *abstract;
+  (void)name, (void)name_size, (void)instruction, (void)instruction_size, (void)prompts;
+  for (int i = 0; i < count; i++) {
+    answers[i].text = strdup(ssh->options.password);
+    answers[i].length = answers[i].text == NULL ? 0 : (unsigned)strlen(answers[i].text);
+  }
+}
+
+/* One way to log in: 0 when it worked, LIBSSH2_ERROR_EAGAIN, or why not. */
+typedef int attempt(struct ssh *ssh);
+
+static int try_key(struct ssh *ssh) {
+  return libssh2_userauth_publickey_fromfile_ex(ssh->session, ssh->options.user,
+                                                (unsigned)strlen(ssh->options.user), NULL,
+                                                ssh->options.key, ssh->options.passphrase);
+}
+
+static int try_password(struct ssh *ssh) {
+  return libssh2_userauth_password(ssh->session, ssh->options.user, ssh->options.password);
+}
+
+static int try_prompts(struct ssh *ssh) {
+  return libssh2_userauth_keyboard_interactive(ssh->session, ssh->options.user, answer_prompts);
+}
+
+/* Makes an attempt to its end; *in tells whether it worked. False when waiting failed. */
+static bool make_attempt(struct ssh *ssh, attempt *try, bool *in, struct failure *failure) {
+  int result;
+  while ((result = try(ssh)) == LIBSSH2_ERROR_EAGAIN) {
+    if (!wait_session(ssh, "logging in", failure)) return false;
+  }
+  *in = result == 0;
+  if (result == LIBSSH2_ERROR_SOCKET_DISCONNECT || result == LIBSSH2_ERROR_SOCKET_RECV) {
+    return fail_ssh(ssh, EXIT_UNAVAILABLE, "the login", failure);
+  }
+  return true;
+}
+
+/* Tries the keys of the user's agent, where one runs. */
+static bool try_agent(struct ssh *ssh, bool *in, struct failure *failure) {
+  LIBSSH2_AGENT *agent = getenv("SSH_AUTH_SOCK") == NULL ? NULL : libssh2_agent_init(ssh->session);
+  struct libssh2_agent_publickey *key = NULL;
+  bool going = true;
+  *in = false;
+  if (agent == NULL) return true;
+  if (libssh2_agent_connect(agent) == 0 && libssh2_agent_list_identities(agent) == 0) {
+    while (going && !*in && libssh2_agent_get_identity(agent, &key, key) == 0) {
+      int result;
+      while ((result = libssh2_agent_userauth(agent, ssh->options.user, key)) ==
+                 LIBSSH2_ERROR_EAGAIN &&
+             going) {
+        going = wait_session(ssh, "logging in", failure);
+      }
+      *in = going && result == 0;
+    }
+    libssh2_agent_disconnect(agent);
+  }
+  libssh2_agent_free(agent);
+  return going;
+}
+
+/* What the server takes; NULL when it takes anybody, or on failure. */
+static const char *ask_methods(struct ssh *ssh, struct failure *failure) {
+  const char *methods;
+  unsigned size = (unsigned)strlen(ssh->options.user);
+  failure->code = 0;
+  while ((methods = libssh2_userauth_list(ssh->session, ssh->options.user, size)) == NULL) {
+    if (libssh2_userauth_authenticated(ssh->session)) return NULL;
+    if (libssh2_session_last_errno(ssh->session) != LIBSSH2_ERROR_EAGAIN) {
+      fail_ssh(ssh, EXIT_UNAVAILABLE, "the login", failure);
+      return NULL;
+    }
+    if (!wait_session(ssh, "logging in", failure)) return NULL;
+  }
+  return methods;
+}
+
+/* Tries what the user has and the server takes. */
+static bool log_in(struct ssh *ssh, struct failure *failure) {
+  const struct ssh_options *options = &ssh->options;
+  char tried[100] = "", taken[200], reason[200] = "";
+  bool in = false;
+  set_deadline(ssh, options->login_seconds);
+  const char *methods = ask_methods(ssh, failure);
+  if (methods == NULL) return failure->code == 0;
+  snprintf(taken, sizeof taken, "%s", methods);
+  const struct {
+    const char *method, *name;
+    bool possible;
+    attempt *try;
+  } ways[] = {{"publickey", "the key file", options->key != NULL, try_key},
+              {"publickey", "ssh-agent", true, NULL},
+              {"password", "the password", options->password != NULL, try_password},
+              {"keyboard-interactive", "prompts", options->password != NULL, try_prompts}};
+  for (size_t i = 0; i < sizeof ways / sizeof *ways && !in; i++) {
+    if (!ways[i].possible || strstr(taken, ways[i].method) == NULL) continue;
+    if (ways[i].try == NULL ? !try_agent(ssh, &in, failure)
+                            : !make_attempt(ssh, ways[i].try, &in, failure)) {
+      return false;
+    }
+    char *text = NULL;
+    libssh2_session_last_error(ssh->session, &text, NULL, 0);
+    if (ways[i].try == try_key && text != NULL) snprintf(reason, sizeof reason, " (%s)", text);
+    strcat(strcat(tried, *tried == '\0' ? "" : ", "), ways[i].name);
+  }
+  if (in) return true;
+  return fail(failure, EXIT_NOT_PERMITTED, "%s:%d does not let %s in: it takes %s; tried: %s%s",
+              options->host, options->port, options->user, taken,
+              *tried == '\0' ? "nothing, for there is nothing to try" : tried, reason);
+}
+
+/* ---- the subsystem ---- */
+
+static bool start_subsystem(struct ssh *ssh, const char *subsystem, struct failure *failure) {
+  int result;
+  set_deadline(ssh, ssh->options.login_seconds);
+  libssh2_keepalive_config(ssh->session, 1, KEEP_ALIVE_SECONDS);
+  LIBSSH2_CHANNEL *channel;
+  while ((channel = libssh2_channel_open_ex(ssh->session, "session", 7, WINDOW, PACKET, NULL, 0)) ==
+         NULL) {
+    if (libssh2_session_last_errno(ssh->session) != LIBSSH2_ERROR_EAGAIN) {
+      return fail_ssh(ssh, EXIT_UNAVAILABLE, "opening a channel", failure);
+    }
+    if (!wait_session(ssh, "opening a channel", failure)) return false;
+  }
+  ssh->channel = channel;
+  while ((result = libssh2_channel_subsystem(channel, subsystem)) == LIBSSH2_ERROR_EAGAIN) {
+    if (!wait_session(ssh, "starting SFTP", failure)) return false;
+  }
+  return result == 0 || fail_ssh(ssh, EXIT_UNAVAILABLE, "starting SFTP", failure);
+}
+
+static struct ssh *new_ssh(const struct ssh_options *options, struct failure *failure) {
+  struct ssh *ssh = calloc(1, sizeof *ssh);
+  if (ssh != NULL) {
+    ssh->options = *options;
+    ssh->socket = -1;
+    ssh->session = libssh2_session_init_ex(NULL, NULL, NULL, ssh);
+  }
+  if (ssh == NULL || ssh->session == NULL) {
+    fail(failure, EXIT_INTERNAL, "out of memory");
+    ssh_close(ssh);
+    return NULL;
+  }
+  libssh2_session_set_blocking(ssh->session, 0);
+  return ssh;
+}
+
+struct ssh *ssh_open(const struct ssh_options *options, const char *subsystem,
+                     struct failure *failure) {
+  struct ssh *ssh = new_ssh(options, failure);
+  if (ssh == NULL) return NULL;
+  struct hostkeys *keys = hostkeys_read(ssh->session, options->known_hosts, failure);
+  bool ready = keys != NULL && reach(ssh, keys, failure) &&
+               hostkeys_check(keys, ssh->session, options->host, options->port, failure) &&
+               log_in(ssh, failure) && start_subsystem(ssh, subsystem, failure);
+  hostkeys_free(keys);
+  if (ready) return ssh;
+  ssh_close(ssh);
+  return NULL;
+}
+
+char *ssh_host_key(const struct ssh_options *options, char fingerprint[FINGERPRINT + 1],
+                   struct failure *failure) {
+  struct ssh *ssh = new_ssh(options, failure);
+  char *line = NULL;
+  if (ssh == NULL) return NULL;
+  struct hostkeys *keys = hostkeys_read(ssh->session, options->known_hosts, failure);
+  if (keys != NULL && reach(ssh, keys, failure)) {
+    hostkeys_fingerprint(ssh->session, fingerprint);
+    line = hostkeys_line(ssh->session, options->host, options->port);
+    if (line == NULL) fail(failure, EXIT_INTERNAL, "out of memory");
+  }
+  hostkeys_free(keys);
+  ssh_close(ssh);
+  return line;
+}
+
+/* ---- bytes ---- */
+
+ssize_t ssh_read(struct ssh *ssh, void *into, size_t size, struct failure *failure) {
+  ssize_t got = libssh2_channel_read(ssh->channel, into, size);
+  if (got > 0) set_deadline(ssh, ssh->options.idle_seconds);
+  if (got == LIBSSH2_ERROR_EAGAIN) return 0;
+  if (got > 0) return got;
+  if (got == 0 && !libssh2_channel_eof(ssh->channel)) return 0;
+  fail_ssh(ssh, EXIT_UNAVAILABLE, "reading", failure);
+  return -1;
+}
+
+ssize_t ssh_write(struct ssh *ssh, const void *bytes, size_t size, struct failure *failure) {
+  ssize_t put = libssh2_channel_write(ssh->channel, bytes, size);
+  if (put > 0) set_deadline(ssh, ssh->options.idle_seconds);
+  if (put == LIBSSH2_ERROR_EAGAIN) return 0;
+  if (put < 0) fail_ssh(ssh, EXIT_UNAVAILABLE, "writing", failure);
+  return put < 0 ? -1 : put;
+}
+
+void ssh_begin(struct ssh *ssh) { set_deadline(ssh, ssh->options.idle_seconds); }
+
+bool ssh_wait(struct ssh *ssh, struct failure *failure) {
+  return wait_session(ssh, "waiting for an answer", failure);
+}
+
+void ssh_close(struct ssh *ssh) {
+  if (ssh == NULL) return;
+  /* The goodbye is sent if it can be sent at once, and not waited for. */
+  if (ssh->session != NULL) {
+    if (ssh->socket >= 0) libssh2_session_disconnect(ssh->session, "done");
+    libssh2_session_free(ssh->session);
+  }
+  if (ssh->socket >= 0) close(ssh->socket);
+  free(ssh);
+}

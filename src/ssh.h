@@ -1,0 +1,50 @@
+/* An SSH connection that is trusted: its host key was found in known_hosts, its user is logged in,
+ * and one subsystem runs on it. Nothing here waits without a limit, and a signal ends every wait.
+ */
+#ifndef TALLYMAN_SSH_H
+#define TALLYMAN_SSH_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "failure.h"
+#include "hostkeys.h"
+
+struct ssh_options {
+  const char *host, *user;
+  int port;
+  const char *known_hosts; /* a file as ssh(1) has it */
+  const char *key;         /* private key file; NULL: none */
+  const char *passphrase;  /* of the key; NULL: none */
+  const char *password;    /* NULL: none */
+  const char *ciphers;     /* in order of preference, with commas; NULL: the fastest first */
+  int connect_seconds;     /* for name, connection and key exchange; all are at least 1 */
+  int login_seconds;
+  int idle_seconds; /* without a byte either way while something is awaited */
+};
+
+struct ssh;
+
+/* Connects, checks the host key, logs in and starts the subsystem. On failure: NULL; the codes are
+ * EXIT_UNAVAILABLE (no connection), EXIT_NOT_PERMITTED (host key, login). */
+struct ssh *ssh_open(const struct ssh_options *options, const char *subsystem,
+                     struct failure *failure);
+
+/* What can be read or written right now, without waiting: bytes, 0 for nothing, -1 on failure. */
+ssize_t ssh_read(struct ssh *ssh, void *into, size_t size, struct failure *failure);
+ssize_t ssh_write(struct ssh *ssh, const void *bytes, size_t size, struct failure *failure);
+
+/* The idle time counts from now: call it before waiting for what was asked for just now. */
+void ssh_begin(struct ssh *ssh);
+
+/* Waits until one of both may go on; fails after idle_seconds without a sign of life. */
+bool ssh_wait(struct ssh *ssh, struct failure *failure);
+
+/* Connects just far enough to learn the host key, and trusts nothing: its line for known_hosts, to
+ * be freed, and its fingerprint, as ssh-keygen prints it. */
+char *ssh_host_key(const struct ssh_options *options, char fingerprint[FINGERPRINT + 1],
+                   struct failure *failure);
+
+void ssh_close(struct ssh *ssh);
+
+#endif
