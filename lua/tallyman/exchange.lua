@@ -1,5 +1,6 @@
 --- The exchange: the folders inbound, filtered, variance and archive, wherever they are. What all
---- kinds of exchange have in common stands here; exchange_file.lua is the kind over a local folder.
+--- kinds of exchange have in common stands here; exchange_folder.lua is the kind over a folder, on
+--- this machine's disk or, by SFTP, a server's.
 local clock = require "tallyman.clock"
 local failure = require "tallyman.failure"
 
@@ -160,17 +161,20 @@ function exchange.kind(kind)
 end
 
 --- Opens the exchange that a URL names.
----@param url string file:///DIR
+---@param url string file:///DIR or sftp://[USER@]HOST[:PORT]/DIR
 ---@param run_id string stands in the names of our temporary files
+---@param settings? tallyman.Settings those of SFTP
 ---@return tallyman.Exchange
-function exchange.open(url, run_id)
+function exchange.open(url, run_id, settings)
   local folder = url:match "^file://(/.*)$"
-  if folder then return require "tallyman.exchange_file".open(url, folder, run_id) end
+  local open = require "tallyman.exchange_folder".open
+  if folder then return open(url, require "tallyman.disk_local", folder, run_id) end
   if url:match "^sftp://" then
-    failure.raise(failure.configuration,
-      "exchange %s: this version has no SFTP; use file:///DIR", url:gsub("//[^@/]*@", "//"))
+    local disk, root = require "tallyman.disk_sftp".open(url, settings)
+    return open(url, disk, root, run_id)
   end
-  failure.raise(failure.configuration, "exchange '%s' is no file:///DIR", url)
+  failure.raise(failure.configuration, "exchange '%s' is neither file:///DIR nor "
+    .. "sftp://USER@HOST/DIR", (url:gsub("//[^@/]*@", "//")))
 end
 
 return exchange

@@ -2,8 +2,9 @@
 --- what should be reported.
 local clock = require "tallyman.clock"
 local csv = require "native.csv"
+local disk_local = require "tallyman.disk_local"
 local exchange = require "tallyman.exchange"
-local exchange_file = require "tallyman.exchange_file"
+local exchange_folder = require "tallyman.exchange_folder"
 local failure = require "tallyman.failure"
 local file = require "native.file"
 local log = require "tallyman.log"
@@ -29,7 +30,8 @@ function Night:now() return clock.now() end
 
 --- The exchange that the settings name. Close it: `local exchange <close> = night:exchange()`.
 ---@return tallyman.Exchange
-function Night:exchange() return exchange.open(self.settings.exchange, self.run_id) end
+function Night:exchange() return exchange.open(self.settings.exchange, self.run_id,
+  self.settings) end
 
 --- The order system's database. Close it, too.
 ---@return tallyman.Oms
@@ -89,7 +91,8 @@ end
 ---@param name string
 ---@return tallyman.Target
 function Night:keep(name)
-  local disk = exchange_file.open(self.settings.state, self.settings.state, self.run_id)
+  local disk = exchange_folder.open(self.settings.state, disk_local, self.settings.state,
+    self.run_id)
   return disk:write(("keys/%s.csv"):format(name), { replace = true, mode = 384 }) -- 0600
 end
 

@@ -10,6 +10,11 @@ local validate = require "tallyman.validate"
 local text, optional_text = { type = "string" }, { type = "string|nil" }
 local duration = { type = "string|number", check = validate.duration }
 local not_negative = { type = "number", check = validate.not_negative }
+local positive = { type = "number", check = function(value)
+  if math.type(value) ~= "integer" or value < 1 then
+    return ("%s must be a whole number from 1 up"):format(value)
+  end
+end }
 local texts = { type = "table", each = { type = "string" } }
 local folder_and_stamp = { type = "string", check = function(value)
   if not value:match "^[^/].*/[^/]+STAMP[^/]*$" then
@@ -59,7 +64,12 @@ for _, column in ipairs(COLUMNS) do column_shapes[column] = optional_text end
 ---@type tallyman.Shape
 local SHAPE = { type = "table", fields = {
   timezone = { type = "string|nil", check = check_zone },
-  exchange = url_like("file:///DIR", "^file:///", "^sftp://"),
+  exchange = url_like("file:///DIR or sftp://USER@HOST/DIR", "^file:///", "^sftp://"),
+  sftp = { type = "table", fields = {
+    key = optional_text, known_hosts = optional_text, passphrase_file = optional_text,
+    password_file = optional_text, ciphers = optional_text, connect_seconds = positive,
+    login_seconds = positive, idle_seconds = positive, attempts = not_negative,
+  } },
   state = { type = "string", check = function(value)
     if value:sub(1, 1) ~= "/" then return ("'%s' must be an absolute path"):format(value) end
   end },
@@ -92,6 +102,7 @@ local SHAPE = { type = "table", fields = {
 
 local DEFAULTS = {
   exchange = "file:///var/lib/tallyman/exchange",
+  sftp = { connect_seconds = 20, login_seconds = 30, idle_seconds = 60, attempts = 10 },
   state = "/var/lib/tallyman/state",
   keep_days = 30,
   max_record = 1048576,
@@ -116,6 +127,8 @@ local DEFAULTS = {
 --- Which environment variable overrides which field.
 local ENVIRONMENT = {
   TALLYMAN_EXCHANGE = { "exchange" },
+  TALLYMAN_SSH_KEY = { "sftp", "key" },
+  TALLYMAN_KNOWN_HOSTS = { "sftp", "known_hosts" },
   TALLYMAN_STATE = { "state" },
   TALLYMAN_TIMEZONE = { "timezone" },
   TALLYMAN_OMS = { "oms", "database" },
