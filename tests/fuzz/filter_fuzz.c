@@ -59,8 +59,6 @@ static struct choice choose(struct input *input) {
   choice.keys[0] %= choice.columns;
   choice.keys[1] %= choice.columns;
   choice.fails_at = more & 128 ? (size_t)draw(input) * 150 : SIZE_MAX;
-  /* Whether a file is gzip is told by its first two bytes, from one read. */
-  if (choice.gzip && choice.read_at && choice.most < 2) choice.most = 2;
   if (choice.keys[0] == choice.keys[1] && choice.own_header) choice.two_parts = false;
   return choice;
 }
