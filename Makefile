@@ -4,6 +4,7 @@
 # make asan       the host with address and undefined-behaviour sanitizers: build/asan/tallyman
 # make lint       formatting, static analysis, the direction of dependencies
 # make bench      the filter against reading alone and against other programs, as ratios
+# make fuzz       the engine against a slow reader, on inputs that a fuzzer makes up; SECONDS=60
 # make install    PREFIX=/usr/local by default
 
 PREFIX  ?= /usr/local
@@ -24,7 +25,7 @@ HOST    := src/main.c src/host.c src/host_signals.c $(wildcard src/api/*.c) $(EN
 CTESTS  := $(wildcard tests/c/*_test.c)
 BUILD   := build
 
-.PHONY: all deps deps-test deps-bench demo test asan lint bench install clean
+.PHONY: all deps deps-test deps-bench demo test asan lint bench fuzz install clean
 .SECONDARY:
 
 all: $(BUILD)/tallyman
@@ -69,6 +70,10 @@ lint: deps-test all
 
 bench: deps-bench all
 	@$(BUILD)/tallyman tests/bench/filter.lua $(BENCH)
+
+SECONDS ?= 60
+fuzz: deps-test
+	@tests/fuzz/run.sh $(SECONDS)
 
 # ---- installing ----
 

@@ -162,9 +162,15 @@ static bool peek(struct inflating *self, struct failure *failure) {
 static bool is_plain(struct source *inner) {
   unsigned char bytes[PEEK];
   struct failure ignored;
+  size_t size = 0;
   if (inner->read_at == NULL) return false;
-  ssize_t got = inner->read_at(inner, bytes, PEEK, 0, &ignored);
-  return got >= 0 && !is_gzip(bytes, (size_t)got);
+  while (size < PEEK) {
+    ssize_t got = inner->read_at(inner, bytes + size, PEEK - size, size, &ignored);
+    if (got < 0) return false;
+    if (got == 0) break;
+    size += (size_t)got;
+  }
+  return !is_gzip(bytes, size);
 }
 
 struct source *source_inflating(struct source *inner, struct failure *failure) {

@@ -1,6 +1,7 @@
-/* Blocks have numbers, and block n goes through slot n % SLOTS. Both threads take the next block
- * that nobody has taken yet: the helper always, the scan's own thread while the block that it needs
- * isn't ready. A slot is free again when the scan has left its block. */
+/* Blocks have numbers. Both threads take the next block that nobody has taken yet: the helper
+ * always, the scan's own thread while the block that it needs isn't ready. Each reads into slots of
+ * its own, few and small: so they stay in the cache of the processor that it runs on, and what the
+ * other one needs of a block is no more than its first and last record and what was found. */
 #define _GNU_SOURCE
 #include "pool.h"
 
@@ -9,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 4 };
+enum { THREADS = 2, SLOTS = 3 /* of each thread */, BLOCK = 256 * 1024 };
 
 struct slot {
+  bool used;
+  uint64_t number; /* of its block */
   char *buffer;
   size_t size;  /* bytes read; less than a block: the file ends here */
   size_t first; /* offset behind the first line end */
@@ -29,17 +32,18 @@ struct pool {
   pthread_t helper;
   pthread_mutex_t mutex; /* guards what follows */
   pthread_cond_t changed;
-  struct slot slots[SLOTS];
-  uint64_t taken, supplied; /* blocks begun by a thread, given to the scan */
-  uint64_t last;            /* number of the block that ended the file, as far as known */
+  struct slot slots[THREADS][SLOTS];
+  const struct slot *current; /* the one supplied last */
+  uint64_t taken, supplied;   /* blocks begun by a thread, given to the scan */
+  uint64_t last;              /* number of the block that ended the file, as far as known */
   bool stop;
 };
 
 /* ---- one block ---- */
 
 /* Reads a whole block, unless the file ends first. */
-static bool read_block(struct pool *pool, struct slot *slot, char *block, uint64_t number) {
-  uint64_t offset = pool->offset + number * pool->options.block;
+static bool read_block(struct pool *pool, struct slot *slot, char *block) {
+  uint64_t offset = pool->offset + slot->number * pool->options.block;
   slot->size = 0;
   while (slot->size < pool->options.block) {
     ssize_t got =
@@ -54,10 +58,10 @@ static bool read_block(struct pool *pool, struct slot *slot, char *block, uint64
 }
 
 /* Fills a slot. What fails is told when the scan comes to this block. */
-static void work_on(struct pool *pool, struct slot *slot, uint64_t number) {
+static void work_on(struct pool *pool, struct slot *slot) {
   char *block = slot->buffer + scan_room(&pool->options);
   slot->failure.code = 0;
-  if (!read_block(pool, slot, block, number)) return;
+  if (!read_block(pool, slot, block)) return;
   const char *feed = memchr(block, '\n', slot->size);
   slot->first = feed == NULL ? slot->size : (size_t)(feed - block) + 1;
   sieve_bytes(&pool->sieve, block + slot->first, slot->size - slot->first, &slot->sieved,
@@ -66,23 +70,25 @@ static void work_on(struct pool *pool, struct slot *slot, uint64_t number) {
 
 /* ---- taking turns; the mutex is held ---- */
 
-/* Whether there is a block to begin, and a slot for it. The block supplied last keeps its slot, and
- * the one before, whose unfinished record the scan may still be taking over. */
-static bool may_take(const struct pool *pool) {
-  uint64_t left = pool->supplied < 2 ? 0 : pool->supplied - 2;
-  return pool->taken <= pool->last && pool->taken < left + SLOTS;
+/* A slot of the thread's own for the next block; NULL when all are in use, or the file has ended.
+ */
+static struct slot *free_slot(struct pool *pool, int thread) {
+  for (int i = 0; i < SLOTS && pool->taken <= pool->last; i++) {
+    if (!pool->slots[thread][i].used) return &pool->slots[thread][i];
+  }
+  return NULL;
 }
 
 /* Takes the next block and works on it, without the mutex. */
-static void take_block(struct pool *pool) {
-  uint64_t number = pool->taken++;
-  struct slot *slot = &pool->slots[number % SLOTS];
+static void take_block(struct pool *pool, struct slot *slot) {
+  slot->used = true;
   slot->ready = false;
+  slot->number = pool->taken++;
   pthread_mutex_unlock(&pool->mutex);
-  work_on(pool, slot, number);
+  work_on(pool, slot);
   pthread_mutex_lock(&pool->mutex);
   bool ends = slot->failure.code != 0 || slot->size < pool->options.block;
-  if (ends && number < pool->last) pool->last = number;
+  if (ends && slot->number < pool->last) pool->last = slot->number;
   slot->ready = true;
   pthread_cond_broadcast(&pool->changed);
 }
@@ -91,8 +97,9 @@ static void *help(void *argument) {
   struct pool *pool = argument;
   pthread_mutex_lock(&pool->mutex);
   while (!pool->stop) {
-    if (may_take(pool))
-      take_block(pool);
+    struct slot *slot = free_slot(pool, 1);
+    if (slot != NULL)
+      take_block(pool, slot);
     else
       pthread_cond_wait(&pool->changed, &pool->mutex);
   }
@@ -100,16 +107,35 @@ static void *help(void *argument) {
   return NULL;
 }
 
-/* Waits for a block, working on others meanwhile. */
+/* The slot that has, or will have, a block; NULL when nobody has taken it. */
+static struct slot *slot_of(struct pool *pool, uint64_t number) {
+  for (int i = 0; i < THREADS * SLOTS; i++) {
+    struct slot *slot = &pool->slots[i / SLOTS][i % SLOTS];
+    if (slot->used && slot->number == number) return slot;
+  }
+  return NULL;
+}
+
+/* Waits for a block, working on it or others meanwhile. At most two blocks before it are in use, so
+ * that there is a slot for it. */
 static struct slot *wait_for(struct pool *pool, uint64_t number) {
-  struct slot *slot = &pool->slots[number % SLOTS];
-  while (number >= pool->taken || !slot->ready) {
-    if (may_take(pool))
-      take_block(pool);
+  for (;;) {
+    struct slot *slot = slot_of(pool, number), *free;
+    if (slot != NULL && slot->ready) return slot;
+    if ((free = free_slot(pool, 0)) != NULL)
+      take_block(pool, free);
     else
       pthread_cond_wait(&pool->changed, &pool->mutex);
   }
-  return slot;
+}
+
+/* Lets go of the blocks that the scan has left. The one supplied last stays, and the one before,
+ * whose unfinished record the scan may still be taking over. */
+static void free_left(struct pool *pool) {
+  for (int i = 0; i < THREADS * SLOTS; i++) {
+    struct slot *slot = &pool->slots[i / SLOTS][i % SLOTS];
+    if (slot->used && slot->number + 2 <= pool->supplied) slot->used = false;
+  }
 }
 
 /* ---- the scan's side ---- */
@@ -117,6 +143,7 @@ static struct slot *wait_for(struct pool *pool, uint64_t number) {
 static char *next_block(struct supply *self, size_t *size, struct failure *failure) {
   struct pool *pool = (struct pool *)self;
   pthread_mutex_lock(&pool->mutex);
+  free_left(pool);
   bool ended = pool->supplied > pool->last;
   struct slot *slot = wait_for(pool, ended ? pool->last : pool->supplied);
   if (!ended) pool->supplied++;
@@ -128,6 +155,7 @@ static char *next_block(struct supply *self, size_t *size, struct failure *failu
   }
   *size = ended ? 0 : slot->size;
   source_took(pool->source, slot->buffer + scan_room(&pool->options), *size);
+  pool->current = slot;
   return slot->buffer;
 }
 
@@ -136,8 +164,8 @@ struct supply *pool_supply(struct pool *pool) {
 }
 
 const struct sieved *pool_sieved(const struct pool *pool, const char *bytes) {
-  if (pool->supplied == 0) return NULL;
-  const struct slot *slot = &pool->slots[(pool->supplied - 1) % SLOTS];
+  const struct slot *slot = pool->current;
+  if (slot == NULL) return NULL;
   bool known = bytes == slot->buffer + scan_room(&pool->options) + slot->first;
   return known ? &slot->sieved : NULL;
 }
@@ -153,9 +181,9 @@ static bool start_helper(struct pool *pool) {
 }
 
 static void release(struct pool *pool) {
-  for (int i = 0; i < SLOTS; i++) {
-    free(pool->slots[i].buffer);
-    sieved_free(&pool->slots[i].sieved);
+  for (int i = 0; i < THREADS * SLOTS; i++) {
+    free(pool->slots[i / SLOTS][i % SLOTS].buffer);
+    sieved_free(&pool->slots[i / SLOTS][i % SLOTS].sieved);
   }
   pthread_cond_destroy(&pool->changed);
   pthread_mutex_destroy(&pool->mutex);
@@ -169,15 +197,17 @@ struct pool *pool_start(struct source *source, const struct scan_options *option
   pool->supply.next = next_block;
   pool->source = source;
   pool->options = *options;
+  if (pool->options.block > BLOCK) pool->options.block = BLOCK;
   pool->sieve = *sieve;
   pool->offset = source->raw_bytes;
   pool->last = UINT64_MAX;
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->changed, NULL);
   bool ready = true;
-  for (int i = 0; i < SLOTS; i++) {
-    pool->slots[i].buffer = scan_new_buffer(options);
-    ready = ready && pool->slots[i].buffer != NULL;
+  for (int i = 0; i < THREADS * SLOTS; i++) {
+    struct slot *slot = &pool->slots[i / SLOTS][i % SLOTS];
+    slot->buffer = scan_new_buffer(&pool->options);
+    ready = ready && slot->buffer != NULL;
   }
   if (ready && start_helper(pool)) return pool;
   release(pool);

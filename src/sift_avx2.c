@@ -9,7 +9,7 @@
 #include "sift_bits.h"
 
 #define VARIANT avx2
-#define TARGET __attribute__((target("avx2,bmi,bmi2,lzcnt,pclmul,popcnt")))
+#define TARGET __attribute__((target("avx2,bmi,bmi2,pclmul,popcnt")))
 
 static bool usable(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&

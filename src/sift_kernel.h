@@ -50,6 +50,7 @@ static TARGET inline uint16_t *note_ends(uint16_t *next, uint64_t ends, size_t b
 static TARGET void find_structure(char delimiter, const char *bytes, size_t steps,
                                   struct structure *found) {
   uint64_t was_inside = 0, was_plain = 0, was_quote = 0; /* see struct quote_state */
+  /* cppcheck-suppress ctuuninitvar ; the array is filled in here */
   uint16_t *ends = found->ends;
   size_t rank = 0, inner_lines = 0, i;
   for (i = 0; i < steps; i++) {
@@ -68,7 +69,7 @@ static TARGET void find_structure(char delimiter, const char *bytes, size_t step
       inside = masks.inside;
       plain = masks.plain;
     }
-    was_inside = (uint64_t)((int64_t)inside >> 63);
+    was_inside = -(inside >> 63);
     was_plain = plain >> 63;
     was_quote = quotes >> 63;
     inner_lines += ones(feeds & inside);

@@ -77,7 +77,7 @@ static bool open_for_reading(struct file_source *file, const char *path, struct 
     return fail_errno(failure, EXIT_NO_INPUT, "cannot open %s", path);
   }
   if (S_ISDIR(status.st_mode)) return fail(failure, EXIT_NO_INPUT, "%s is a folder", path);
-  /* A wide pipe means fewer turns between writer and reader; where it can't be had, it is narrow. */
+  /* A wide pipe means fewer turns between writer and reader; where none can be had, so be it. */
   if (S_ISFIFO(status.st_mode)) (void)fcntl(file->descriptor, F_SETPIPE_SZ, PIPE_SIZE);
   if (!S_ISREG(status.st_mode)) return true;
   file->base.total_bytes = (uint64_t)status.st_size;

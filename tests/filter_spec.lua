@@ -132,6 +132,15 @@ describe("the filter", function()
     assert.equal(HEADER .. "sku,A1,1,\nSkU,A1,3,\n", found.out)
   end)
 
+  it("undoes doubled quotes in keys, wherever they stand in long ones", function()
+    for size = 55, 75 do
+      local value = ("x"):rep(size) .. '"y'
+      local keep = keyset { { "SKU", value }, { "SKU", value .. "z" } }
+      local row = ('sku,"%s",1,\n'):format(value:gsub('"', '""'))
+      assert.equal(HEADER .. row:rep(3), run(HEADER .. row:rep(3), { keep = keep }).out)
+    end
+  end)
+
   it("undoes doubled quotes in keys", function()
     local keep = keyset { { "SKU", '12" nail' }, { '"S"', '"V"' } }
     local rows = 'sku,"12"" nail",1,"""x"""\n"""s""","""V""",1,\n'

@@ -13,7 +13,7 @@ $*"
 }
 
 clang-format --dry-run --Werror src/*.c src/*.h src/api/*.c src/api/*.h \
-  $(ls tests/c/*.c tests/c/*.h 2>/dev/null) || complain "clang-format: run clang-format -i"
+  tests/c/*.c tests/c/*.h tests/fuzz/*.c tests/fuzz/*.h tests/bench/*.c || complain "clang-format: run clang-format -i"
 cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
   --error-exitcode=1 --suppress=missingIncludeSystem -Isrc src || complain "cppcheck"
 luacheck --quiet lua scripts examples tests || complain "luacheck"

@@ -59,6 +59,23 @@ if build asan ASAN_TARGETS="$(targets build/asan)"; then
   specs build/asan/tallyman tests
 fi
 
+# NEON, on an emulated processor.
+echo "== tests/arm64.sh"
+tests/arm64.sh >"$scratch/out" 2>&1
+status=$?
+cat "$scratch/out"
+set -- $(awk '/^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
+  END { print passed + 0, failed + 0 }' "$scratch/out")
+count "$1" "$2" 0 "$status"
+
+# What a fuzzer makes up in a minute: one harness without a finding is one test passed.
+echo "== tests/fuzz/run.sh"
+tests/fuzz/run.sh 60 >"$scratch/out" 2>&1
+status=$?
+cat "$scratch/out"
+set -- $(sed -n 's/^\([0-9]*\) harnesses, \([0-9]*\) findings$/\1 \2/p' "$scratch/out")
+count $((${1:-0} - ${2:-0})) "${2:-0}" 0 "$status"
+
 if [ "$skipped" -gt 0 ]; then
   echo "$passed passed, $failed failed, $skipped skipped"
 else

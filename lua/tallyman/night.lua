@@ -121,6 +121,8 @@ end
 ---@field key string[] one or two column names (as settings.columns maps them)
 ---@field keep native.Keyset
 ---@field rejects? tallyman.Target gets the records that are broken by themselves
+---@field each? fun(row: native.Row, line: integer): boolean? sees each row that is to be kept;
+--- `false` leaves it out
 
 --- Filters a source into a target; gives the counts.
 ---@param source native.Source
@@ -132,7 +134,7 @@ function Night:filter(source, target, options)
   for i, column in ipairs(options.key) do key[i] = self.settings.columns[column] or column end
   local counts = failure.check(csv.filter(source, target.sink, {
     key = key, keep = options.keep, rejects = options.rejects and options.rejects.sink,
-    max_record = self.settings.max_record, progress = log.progress(self.job),
+    each = options.each, max_record = self.settings.max_record, progress = log.progress(self.job),
   }))
   counts.fingerprint = source:fingerprint()
   if counts.rejected > 0 then
