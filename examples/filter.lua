@@ -1,8 +1,10 @@
 -- Keep the rows of a CSV file whose key stands in a list, byte for byte.
 --   tallyman examples/filter.lua [--column NAME] --keep LIST IN OUT
--- LIST has one key a line. IN and OUT may be - for standard input and output. OUT must not exist;
+-- LIST has one key a line. IN and OUT may be - for standard input and output, or
+-- sftp://USER@HOST[:PORT]/PATH (see TALLYMAN_SSH_KEY and TALLYMAN_KNOWN_HOSTS). OUT must not exist;
 -- it appears whole or not at all. Records broken by themselves are told on standard error, as CSV.
 local csv = require "native.csv"
+local disk_local = require "tallyman.disk_local"
 local failure = require "tallyman.failure"
 local file = require "native.file"
 local log = require "tallyman.log"
@@ -27,32 +29,36 @@ local function read_arguments()
   return options, paths[1], paths[2]
 end
 
-local function check_local(path)
-  if path:match "^%a+://" then
-    failure.raise(failure.configuration, "%s: this version reads and writes local files only",
-      (path:gsub("//[^@/]*@", "//")))
-  end
-  return path
+--- The disk that a path or URL is on, and its path there.
+local function locate(path)
+  if path:match "^sftp://" then return require "tallyman.disk_sftp".open(path) end
+  if path:match "^%a+://" then failure.raise(failure.usage, USAGE) end
+  return disk_local, path
 end
 
 --- A file in the making beside the final one: closing it without publish leaves no trace.
-local function part_of(path)
+local function part_of(disk, path)
   return setmetatable({ path = ("%s.%d.part"):format(path, unistd.getpid()) },
-    { __close = function(self) unistd.unlink(self.path) end })
+    { __close = function(self) if self.path then disk:remove(self.path) end end })
 end
 
 local options, from, to = read_arguments()
 local list <close> = failure.check(file.source(options["--keep"]))
 local keys <close> = failure.check(csv.list(list))
-local source <close> = failure.check(file.source(check_local(from)))
-local part <close> = check_local(to) ~= "-" and part_of(to) or nil
-local sink <close> = failure.check(file.sink(part and part.path or "-"))
+local in_disk <close>, in_path = locate(from)
+local source <close> = in_disk:source(in_path)
+local out_disk <close>, out_path = locate(to)
+local part <close> = to ~= "-" and part_of(out_disk, out_path) or nil
+local sink <close> = out_disk:sink(part and part.path or "-")
 local rejects <close> = failure.check(file.sink "/dev/stderr")
 local counts = failure.check(csv.filter(source, sink,
   { key = { options["--column"] }, keep = keys, rejects = rejects,
     progress = to ~= "-" and log.progress(from) or nil }))
 failure.check(sink:finish())
-if part then failure.check(file.publish(part.path, to)) end
+if part then
+  failure.check(out_disk:publish(part.path, out_path))
+  part.path = nil
+end
 failure.check(rejects:finish())
 log.info("filter", ("%s: read %d, kept %d, left out %d, rejected %d"):format(from, counts.read,
   counts.kept, counts.left_out, counts.rejected))

@@ -34,8 +34,7 @@ end
 
 local host, expected = arg[1], arg[2]
 if not host or #arg > 2 then failure.raise(failure.usage, USAGE) end
-local options = disk_sftp.options("sftp://" .. host .. "/", { sftp = {
-  known_hosts = os.getenv "TALLYMAN_KNOWN_HOSTS" } })
+local options = disk_sftp.options("sftp://" .. host .. "/")
 local line, fingerprint, code = sftp.host_key(options)
 if not line then failure.raise(code, "%s", fingerprint) end
 print(("%s shows the key %s"):format(host, fingerprint))

@@ -66,5 +66,6 @@ function LocalDisk:publish(from, to, replace) return file.publish(from, to, repl
 function LocalDisk:source(path, options) return failure.check(file.source(path, options)) end
 function LocalDisk:sink(path, mode) return failure.check(file.sink(path, mode)) end
 function LocalDisk:close() end
+LocalDisk.__close = LocalDisk.close
 
 return setmetatable({}, LocalDisk)

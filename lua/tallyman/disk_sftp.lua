@@ -58,8 +58,8 @@ function SftpDisk:remove_folder(path)
   if found and #self:list(path) == 0 then call(self, "remove_folder", path) end
 end
 
---- Replacing is done in one step where the server knows how; else the old file goes first, and there
---- is a moment without any.
+--- Replacing is done in one step where the server knows how; else the old file goes first, and
+--- there is a moment without any.
 function SftpDisk:publish(from, to, replace)
   local opened = session(self)
   local method = "rename"
@@ -87,6 +87,7 @@ function SftpDisk:close()
   self.opened:close()
   self.opened = nil
 end
+SftpDisk.__close = SftpDisk.close
 
 -- ---- who, where, by which key ----
 
@@ -157,11 +158,12 @@ local disk_sftp = { parse = parse }
 
 --- The options of native.sftp.open for a URL.
 ---@param url string sftp://[USER@]HOST[:PORT]/DIR
----@param settings? tallyman.Settings
+---@param settings? tallyman.Settings without them, the environment alone has a say
 ---@return table options, tallyman.SftpUrl parts
 function disk_sftp.options(url, settings)
   local parts = parse(url)
-  local given = settings and settings.sftp or {}
+  local given = settings and settings.sftp or { key = os.getenv "TALLYMAN_SSH_KEY",
+    known_hosts = os.getenv "TALLYMAN_KNOWN_HOSTS" }
   return {
     host = parts.host, port = parts.port,
     user = parts.user or os.getenv "USER" or pwd.getpwuid(unistd.geteuid()).pw_name,
