@@ -5,13 +5,11 @@
 #define _GNU_SOURCE
 #include "sftp.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "sftp_wire.h"
 
 enum {
@@ -21,8 +19,7 @@ enum {
   SAFE_SIZE = 32 * 1024, /* of one read or write, where the server names no limit */
   LARGEST_SIZE = 255 * 1024,
   COMPACT = 1024 * 1024, /* sent bytes that may stay in front of others */
-  FIRST_PAUSE = 1,
-  LONGEST_PAUSE = 30 /* seconds before connecting again */
+  LONGEST_PAUSE = 30     /* seconds before connecting again */
 };
 
 struct sftp {
@@ -315,30 +312,21 @@ char *sftp_notices(struct sftp *sftp) {
   return notices;
 }
 
-/* Waits some seconds, or until a signal. */
-static bool pause_for(int seconds, struct failure *failure) {
-  struct timespec now, end;
-  clock_gettime(CLOCK_MONOTONIC, &end);
-  end.tv_sec += seconds;
-  for (;;) {
-    if (!check_stop(failure)) return false;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    long long left = (end.tv_sec - now.tv_sec) * 1000LL + (end.tv_nsec - now.tv_nsec) / 1000000;
-    if (left <= 0) return true;
-    poll(NULL, 0, (int)left);
-  }
+/* Seconds to wait before the nth attempt in a row: 0, 1, 2, 4, ... */
+static int pause_before(int attempt) {
+  if (attempt <= 1) return 0;
+  return attempt > 6 ? LONGEST_PAUSE : 1 << (attempt - 2);
 }
 
-bool sftp_recover(struct sftp *sftp, const char *doing, struct failure *failure) {
+bool sftp_recover(struct sftp *sftp, int *tries, const char *doing, struct failure *failure) {
   char line[1200];
   struct failure cause = *failure;
   if (failure->code != EXIT_UNAVAILABLE) return false;
   if (sftp->ssh != NULL) return true; /* another owner has been here already */
-  for (int attempt = 1, pause = 0; attempt <= sftp->options.attempts; attempt++) {
-    if (!pause_for(pause, failure)) return false;
-    pause = pause == 0 ? FIRST_PAUSE : 2 * pause < LONGEST_PAUSE ? 2 * pause : LONGEST_PAUSE;
+  while (*tries < sftp->options.attempts) {
+    if (!clock_sleep(pause_before(++*tries), failure)) return false;
     if (connect_sftp(sftp, failure)) {
-      snprintf(line, sizeof line, "%s; connected again (attempt %d), %s", cause.text, attempt,
+      snprintf(line, sizeof line, "%s; connected again (attempt %d), %s", cause.text, *tries,
                doing);
       add_notice(sftp, line);
       return true;
@@ -348,7 +336,7 @@ bool sftp_recover(struct sftp *sftp, const char *doing, struct failure *failure)
   }
   if (sftp->options.attempts > 0) {
     fail(failure, EXIT_UNAVAILABLE, "%s; gave up after %d attempts to connect again", cause.text,
-         sftp->options.attempts);
+         *tries);
   }
   return false;
 }

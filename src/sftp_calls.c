@@ -73,10 +73,13 @@ static bool call_once(struct sftp *sftp, const struct subject *subject, struct c
  * The answer is to be freed. */
 static bool make_call(struct sftp *sftp, const struct subject *subject, struct call *call,
                       struct failure *failure) {
+  int tries = 0;
   while (!call_once(sftp, subject, call, failure)) {
     free(call->answer.bytes);
     call->answer.bytes = NULL;
-    if (subject->handle != NULL || !sftp_recover(sftp, subject->doing, failure)) return false;
+    if (subject->handle != NULL || !sftp_recover(sftp, &tries, "asking again", failure)) {
+      return false;
+    }
   }
   return true;
 }
@@ -304,12 +307,13 @@ bool sftp_rename(struct sftp *sftp, const char *from, const char *to, struct fai
   struct call call;
   uint32_t status = FX_FAILURE;
   bool taken, moved;
+  int tries = 0;
   /* Some servers overwrite: so nothing is asked of them that would show it. */
   if (!sftp_stat(sftp, to, &taken, &attributes, failure)) return false;
   if (taken) return fail_status(failure, FX_FILE_ALREADY_EXISTS, "rename onto", to);
   while (!call_once(sftp, &subject, &call, failure)) {
     free(call.answer.bytes);
-    if (!sftp_recover(sftp, "to see what became of a rename", failure) ||
+    if (!sftp_recover(sftp, &tries, "to see what became of a rename", failure) ||
         !has_moved(sftp, from, to, &moved, &taken, failure)) {
       return false;
     }
@@ -331,9 +335,10 @@ bool sftp_replace(struct sftp *sftp, const char *from, const char *to, struct fa
   struct call call;
   uint32_t status;
   bool taken, moved;
+  int tries = 0;
   while (!call_once(sftp, &subject, &call, failure)) {
     free(call.answer.bytes);
-    if (!sftp_recover(sftp, "to see what became of a rename", failure) ||
+    if (!sftp_recover(sftp, &tries, "to see what became of a rename", failure) ||
         !has_moved(sftp, from, to, &moved, &taken, failure)) {
       return false;
     }

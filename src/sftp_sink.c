@@ -29,6 +29,7 @@ struct sftp_sink {
   size_t count, oldest, held; /* pieces in the ring; the oldest; how many hold bytes */
   uint32_t piece_size;
   uint64_t next;          /* offset of the next piece */
+  int tries;              /* to connect again since a piece was confirmed last */
   struct failure failure; /* what an answer said; code 0: nothing wrong */
 };
 
@@ -72,7 +73,7 @@ static bool open_again(struct sftp_sink *sink, struct failure *failure) {
 static bool ensure_open(struct sftp_sink *sink, struct failure *failure) {
   while (sink->generation != sftp_generation(sink->sftp)) {
     if (open_again(sink, failure)) return true;
-    if (!sftp_recover(sink->sftp, "going on with writing", failure)) return false;
+    if (!sftp_recover(sink->sftp, &sink->tries, "going on with writing", failure)) return false;
   }
   return true;
 }
@@ -113,7 +114,8 @@ static bool work_down(struct sftp_sink *sink, size_t most, bool all, struct fail
       *failure = sink->failure;
       return false;
     }
-    if (!going && !sftp_recover(sink->sftp, "going on with writing", failure)) return false;
+    if (!going && !sftp_recover(sink->sftp, &sink->tries, "going on with writing", failure))
+      return false;
   }
 }
 
@@ -177,7 +179,7 @@ static bool sink_finish_file(struct sink *self, struct failure *failure) {
   for (;;) {
     if (!work_down(sink, 0, true, failure)) return false;
     if (check_and_close(sink, failure)) return true;
-    if (!sftp_recover(sink->sftp, "to finish writing", failure)) return false;
+    if (!sftp_recover(sink->sftp, &sink->tries, "to finish writing", failure)) return false;
     sink->open = true;
   }
 }

@@ -27,6 +27,7 @@ struct sftp_source {
   struct piece *pieces;
   size_t count, oldest, asked; /* pieces in the ring; the oldest; how many hold or await bytes */
   uint32_t piece_size;
+  int tries;              /* to connect again since bytes came last */
   struct failure failure; /* what an answer said; code 0: nothing wrong */
   bool checked;           /* at the end, that the file is still the same */
 };
@@ -45,6 +46,7 @@ static void take_data(struct piece *piece, struct wire *answer) {
   }
   memcpy(piece->bytes + piece->got, bytes, size);
   piece->got += size;
+  source->tries = 0;
 }
 
 static void piece_answered(struct sftp_request *self, uint8_t type, struct wire *answer) {
@@ -136,7 +138,7 @@ static bool open_again(struct sftp_source *source, bool first, struct failure *f
 static bool ensure_open(struct sftp_source *source, struct failure *failure) {
   while (source->generation != sftp_generation(source->sftp)) {
     if (open_again(source, false, failure)) return true;
-    if (!sftp_recover(source->sftp, "going on with reading", failure)) return false;
+    if (!sftp_recover(source->sftp, &source->tries, "going on with reading", failure)) return false;
   }
   return true;
 }
@@ -156,7 +158,8 @@ static bool await_bytes(struct sftp_source *source, struct failure *failure) {
       return false;
     }
     if (going && (source->asked == 0 || oldest->got > oldest->taken)) return true;
-    if (!going && !sftp_recover(source->sftp, "going on with reading", failure)) return false;
+    if (!going && !sftp_recover(source->sftp, &source->tries, "going on with reading", failure))
+      return false;
   }
 }
 
@@ -166,7 +169,9 @@ static bool check_end(struct sftp_source *source, struct failure *failure) {
   while (!source->checked) {
     if (!ensure_open(source, failure)) return false;
     source->checked = sftp_fstat(source->sftp, &source->handle, source->base.name, &now, failure);
-    if (!source->checked && !sftp_recover(source->sftp, "checking the file", failure)) return false;
+    if (!source->checked &&
+        !sftp_recover(source->sftp, &source->tries, "checking the file", failure))
+      return false;
     if (source->checked) return is_same(source, &now, failure);
   }
   return true;
@@ -246,7 +251,7 @@ struct source *sftp_source(struct sftp *sftp, const char *path, const char *name
   struct sftp_source *source = new_source(sftp, path, name, failure);
   if (source == NULL) return NULL;
   while (!open_again(source, true, failure)) {
-    if (!sftp_recover(sftp, "opening the file again", failure)) {
+    if (!sftp_recover(sftp, &source->tries, "opening the file again", failure)) {
       source_close_file(&source->base);
       return NULL;
     }

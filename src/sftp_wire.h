@@ -90,9 +90,10 @@ void sftp_release(struct sftp *sftp);
 /* Counts connections: handles and requests of another generation are void. */
 unsigned sftp_generation(const struct sftp *sftp);
 
-/* After a failure with EXIT_UNAVAILABLE: connects again, waiting longer each time. False, with the
+/* After a failure with EXIT_UNAVAILABLE: connects again, waiting longer each time. *tries counts
+ * for the owner how often that was since it last got ahead; it sets it to 0 then. False, with the
  * failure as it was or a new one, when there is no use. `doing` is told in the notices. */
-bool sftp_recover(struct sftp *sftp, const char *doing, struct failure *failure);
+bool sftp_recover(struct sftp *sftp, int *tries, const char *doing, struct failure *failure);
 
 /* What the status code means, and the exit code that it stands for. */
 bool fail_status(struct failure *failure, uint32_t status, const char *doing, const char *path);

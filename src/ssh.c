@@ -296,9 +296,9 @@ static bool start_subsystem(struct ssh *ssh, const char *subsystem, struct failu
   while ((channel = libssh2_channel_open_ex(ssh->session, "session", 7, WINDOW, PACKET, NULL, 0)) ==
          NULL) {
     if (libssh2_session_last_errno(ssh->session) != LIBSSH2_ERROR_EAGAIN) {
-      return fail_ssh(ssh, EXIT_UNAVAILABLE, "opening a channel", failure);
+      return fail_ssh(ssh, EXIT_UNAVAILABLE, "opening a channel for SFTP", failure);
     }
-    if (!wait_session(ssh, "opening a channel", failure)) return false;
+    if (!wait_session(ssh, "opening a channel for SFTP", failure)) return false;
   }
   ssh->channel = channel;
   while ((result = libssh2_channel_subsystem(channel, subsystem)) == LIBSSH2_ERROR_EAGAIN) {
