@@ -1,5 +1,6 @@
 # make            the host: build/tallyman
-# make demo       set-up, build, a whole night on a real-size file, and what came of it
+# make demo       set-up, build, a whole night on a real-size file, and what came of it;
+#                 EXCHANGE=sftp: over a private SFTP server
 # make test       set-up, engine tests, specs inside the host, all again under the sanitizers
 # make asan       the host with address and undefined-behaviour sanitizers: build/asan/tallyman
 # make lint       formatting, static analysis, the direction of dependencies
@@ -59,8 +60,8 @@ asan:
 
 # ---- running ----
 
-demo: all
-	@$(BUILD)/tallyman examples/demo.lua
+demo: all $(if $(filter sftp,$(EXCHANGE)),deps-test)
+	@EXCHANGE=$(EXCHANGE) $(BUILD)/tallyman examples/demo.lua
 
 test: deps-test
 	@tests/run.sh

@@ -1,7 +1,9 @@
 -- A whole night on a real-size file, and what came of it, for a person to look at.
 --   tallyman examples/demo.lua [DIR]          DIR: build/demo beside the examples by default
--- Makes a retailer (OMS in SQLite, a 300 MB inbound file), runs nightly.lua once, and tells.
+-- Makes a retailer (OMS in SQLite, a 300 MB inbound file), runs nightly.lua once, and tells. With
+-- EXCHANGE=sftp in the environment the night goes over a private SFTP server on loopback.
 local db = require "tallyman.db"
+local failure = require "tallyman.failure"
 local flow = require "tallyman.flow"
 local host = require "native.host"
 local json = require "dkjson"
@@ -35,13 +37,25 @@ local function make_retailer()
   say("made in %.1f s below %s", clock.now() - started, FOLDER)
 end
 
---- Points the night at the retailer.
-local function set_environment()
+--- Points the night at the retailer, by way of a server if there is one.
+local function set_environment(server)
+  local exchange = FOLDER .. "/exchange"
   for name, value in pairs { TALLYMAN_OMS = "sqlite:" .. FOLDER .. "/oms.db", TALLYMAN_NOW = NOW,
-    TALLYMAN_EXCHANGE = "file://" .. FOLDER .. "/exchange", TALLYMAN_STATE = FOLDER .. "/state",
-    TALLYMAN_TIMEZONE = "America/New_York" } do
+    TALLYMAN_EXCHANGE = server and ("sftp://%s@127.0.0.1:%d%s"):format(server.user, server.port,
+      exchange) or "file://" .. exchange,
+    TALLYMAN_STATE = FOLDER .. "/state", TALLYMAN_TIMEZONE = "America/New_York",
+    TALLYMAN_SSH_KEY = server and server.key, TALLYMAN_KNOWN_HOSTS = server and server.known_hosts,
+  } do
     stdlib.setenv(name, value)
   end
+end
+
+--- The private SFTP server, if the night is to go over one.
+local function start_server()
+  local kind = os.getenv "EXCHANGE" or "file"
+  if kind == "sftp" then return require "private_sshd".start(FOLDER .. "/sshd") end
+  if kind == "file" or kind == "" then return nil end
+  failure.raise(failure.usage, "EXCHANGE is '%s'; it may be file or sftp", kind)
 end
 
 local function figures_of(history, job)
@@ -108,8 +122,10 @@ local function show_stories()
 end
 
 make_retailer()
+local server <close> = start_server()
 heading "2. The night: five jobs, each a process of its own, and its report with the proof"
-set_environment()
+if server then say("over sftp://%s@127.0.0.1:%d\n", server.user, server.port) end
+set_environment(server)
 run("scripts/nightly.lua", { "once" })
 show_jobs()
 show_stories()
