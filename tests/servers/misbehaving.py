@@ -372,13 +372,12 @@ async def main():
     listener = socket.create_server((arguments.host, arguments.port), family=family, backlog=100)
     listener.setblocking(False)
     say("ready", listener.getsockname()[1])
-    open_ones = []  # a socket nobody holds would be closed
+    held = []  # a socket that nobody holds would be closed
     while True:
         connection, _ = await loop.sock_accept(listener)
         connection.setblocking(False)
-        open_ones.append(connection)
-        say("connection", len(open_ones))
-        open_ones.append(loop.create_task(serve(connection, loop)))
+        held.append((connection, loop.create_task(serve(connection, loop))))
+        say("connection", len(held))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+--- Whole nights over SFTP: what comes of them is what comes of the same night in a local folder,
+--- whatever the connection does meanwhile.
+local link = require "tests.support.link"
+local process = require "tests.support.process"
+local rng = require "tests.model.rng"
+local sshd = require "tests.support.sshd"
+
+local EXAMPLE = process.root .. "/examples/worked_example/"
+local INBOUND = process.read(EXAMPLE .. "ResetInventory_20261123_220000.csv")
+
+after_each(process.clean)
+
+-- The worked example's shop, before its first night, with many rows that nobody sells online.
+local function shop(rows)
+  local site = process.site(function(oms) oms:script(process.read(EXAMPLE .. "oms.sql")) end)
+  local header, rest = INBOUND:match "^([^\n]*\n)(.*)$"
+  local columns = select(2, header:gsub(",", ","))
+  local parts, random = { header }, rng.new(1)
+  for n = 1, rows do
+    parts[n + 1] = ("X%d,%d%s\n"):format(n, random:int(1, 1 << 40), (","):rep(columns - 1))
+  end
+  site:upload(table.concat(parts) .. rest, "20261123_220000")
+  site.env.TALLYMAN_NOW = "2026-11-24T06:30:00Z"
+  return site
+end
+
+-- Lets the site's exchange go over a server, by way of `through` if given.
+local function go_over(site, at, through)
+  local place = through or at
+  site.env.TALLYMAN_EXCHANGE = ("sftp://%s@%s:%d%s"):format(at.user, place.host, place.port,
+    site.exchange)
+  site.env.TALLYMAN_SSH_KEY = at.keys.ed25519
+  site.env.TALLYMAN_KNOWN_HOSTS = at:known { names = ("[%s]:%d"):format(place.host, place.port) }
+end
+
+-- The files of an exchange but for what bears the time of the run, by name, with their contents.
+local function results(site)
+  local found = {}
+  for _, path in ipairs(site:files(true)) do
+    local bytes = process.read(site.exchange .. "/" .. path)
+    found[path:gsub("InventoryVariance_%d+T%d+Z", "InventoryVariance")] = bytes
+  end
+  return found
+end
+
+-- What the OMS holds, but for what bears the time of the run.
+local function oms_of(site)
+  return (site:dump():gsub("InventoryVariance_%d+T%d+Z", "InventoryVariance"))
+end
+
+describe("a night over SFTP", function()
+  if sshd.lacks() then return pending(sshd.lacks()) end
+
+  it("comes out as one in a local folder", function()
+    local site = shop(1000)
+    local twin = site:copy()
+    go_over(site, sshd.start())
+    for _, one in ipairs { site, twin } do
+      local result = one:run("nightly", "once")
+      assert.equal(0, result.status, result.err .. result.out)
+      assert.matches("proof: 6 covered pairs[^\n]* 0 fail", result.out)
+    end
+    assert.same(results(twin), results(site))
+    assert.equal(oms_of(twin), oms_of(site))
+  end)
+
+  it("survives ten cuts, and tells each", function()
+    local site = shop(200000)
+    local twin = site:copy()
+    local random, cuts = rng.new(7), {}
+    for n = 1, 14 do cuts[n] = random:int(2000, 900000) end
+    local at = sshd.start()
+    local through = link.start(at, { cut_down = cuts })
+    go_over(site, at, through)
+    local result = site:run("nightly", "once")
+    assert.equal(0, result.status, result.err .. result.out)
+    assert.is_true(through:cuts() >= 10, ("%d cuts"):format(through:cuts()))
+    local told = select(2, result.err:gsub("sftp: warning: [^\n]*connected again", "%0"))
+    assert.is_true(told >= 9, result.err)
+    assert.equal(0, twin:run("nightly", "once").status)
+    assert.same(results(twin), results(site))
+    assert.equal(oms_of(twin), oms_of(site))
+  end)
+
+  it("isn't begun over a server that isn't trusted", function()
+    local site = shop(10)
+    go_over(site, sshd.start())
+    site.env.TALLYMAN_KNOWN_HOSTS = process.write(site.folder .. "/known", "")
+    local before = site:everything()
+    local result = site:run "filter_inventory"
+    assert.equal(77, result.status)
+    assert.matches("host key of %[127.0.0.1%]:%d+ is unknown", result.err)
+    assert.is_nil(process.difference(before, site:everything()))
+  end)
+end)
