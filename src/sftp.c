@@ -295,8 +295,6 @@ static bool connect_sftp(struct sftp *sftp, struct failure *failure) {
   return read_version(sftp, &limits, failure) && (!limits || ask_limits(sftp, failure));
 }
 
-/* ---- again ---- */
-
 /* Remembers a line to tell. */
 static void add_notice(struct sftp *sftp, const char *line) {
   char *all = NULL;
@@ -341,25 +339,24 @@ bool sftp_recover(struct sftp *sftp, int *tries, const char *doing, struct failu
   return false;
 }
 
-/* ---- the session ---- */
+enum { TEXTS = 7 };
 
-/* Copies a text, if there is one. */
-static bool copy_text(const char **text) {
-  if (*text == NULL) return true;
-  *text = strdup(*text);
-  return *text != NULL;
+/* The texts among the options, which the session has copies of: it may connect again whenever. */
+static void texts_of(struct ssh_options *ssh, const char **texts[TEXTS]) {
+  const char **all[TEXTS] = {&ssh->host,       &ssh->user,     &ssh->known_hosts, &ssh->key,
+                             &ssh->passphrase, &ssh->password, &ssh->ciphers};
+  memcpy(texts, all, sizeof all);
 }
 
-/* Copies all texts of the options, so that it can connect again whenever it must. */
 static bool copy_options(struct sftp *sftp, const struct sftp_options *options) {
-  sftp->options = *options;
-  struct ssh_options *ssh = &sftp->options.ssh;
-  const char **texts[] = {&ssh->host,       &ssh->user,     &ssh->known_hosts, &ssh->key,
-                          &ssh->passphrase, &ssh->password, &ssh->ciphers};
+  const char **texts[TEXTS];
   bool copied = true;
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    if (!copied) *texts[i] = NULL;
-    copied = copied && copy_text(texts[i]);
+  sftp->options = *options;
+  texts_of(&sftp->options.ssh, texts);
+  for (size_t i = 0; i < TEXTS; i++) {
+    const char *text = *texts[i];
+    *texts[i] = text == NULL || !copied ? NULL : strdup(text);
+    copied = copied && (text == NULL || *texts[i] != NULL);
   }
   return copied;
 }
@@ -381,14 +378,13 @@ const struct sftp_features *sftp_features(const struct sftp *sftp) { return &sft
 void sftp_hold(struct sftp *sftp) { sftp->holders++; }
 
 void sftp_release(struct sftp *sftp) {
-  struct ssh_options *ssh = &sftp->options.ssh;
-  const char *texts[] = {ssh->host,       ssh->user,     ssh->known_hosts, ssh->key,
-                         ssh->passphrase, ssh->password, ssh->ciphers};
+  const char **texts[TEXTS];
   if (--sftp->holders > 0) return;
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    if (texts[i] == NULL) continue;
-    explicit_bzero((void *)(uintptr_t)texts[i], strlen(texts[i]));
-    free((void *)(uintptr_t)texts[i]);
+  texts_of(&sftp->options.ssh, texts);
+  for (size_t i = 0; i < TEXTS; i++) {
+    char *text = (char *)(uintptr_t)*texts[i];
+    if (text != NULL) explicit_bzero(text, strlen(text));
+    free(text);
   }
   free(sftp->out.bytes);
   free(sftp->notices);

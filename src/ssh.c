@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -381,10 +382,15 @@ bool ssh_wait(struct ssh *ssh, struct failure *failure) {
 
 void ssh_close(struct ssh *ssh) {
   if (ssh == NULL) return;
-  /* The goodbye is sent if it can be sent at once, and not waited for. */
   if (ssh->session != NULL) {
-    if (ssh->socket >= 0) libssh2_session_disconnect(ssh->session, "done");
-    libssh2_session_free(ssh->session);
+    /* The goodbye is sent if that can be done at once. Nothing comes or goes from then on, or
+     * libssh2 would wait for the other side's goodbye before it lets go of its memory. */
+    if (ssh->socket >= 0) {
+      libssh2_session_disconnect(ssh->session, "done");
+      shutdown(ssh->socket, SHUT_RDWR);
+    }
+    int tries = 1000;
+    while (libssh2_session_free(ssh->session) == LIBSSH2_ERROR_EAGAIN && --tries > 0) continue;
   }
   if (ssh->socket >= 0) close(ssh->socket);
   free(ssh);
