@@ -59,6 +59,11 @@ bool sftp_list(struct sftp *sftp, const char *path, sftp_visitor *visit, void *c
  * with the connection, what has become of both names tells. */
 bool sftp_rename(struct sftp *sftp, const char *from, const char *to, struct failure *failure);
 
+/* Asks for a plain rename and nothing else: *done tells whether the server did it. For finding out
+ * what it does when the new name exists. */
+bool sftp_try_rename(struct sftp *sftp, const char *from, const char *to, bool *done,
+                     struct failure *failure);
+
 /* Renames, replacing what is there, in one step; only where features say posix_rename. */
 bool sftp_replace(struct sftp *sftp, const char *from, const char *to, struct failure *failure);
 

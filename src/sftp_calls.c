@@ -326,6 +326,15 @@ bool sftp_rename(struct sftp *sftp, const char *from, const char *to, struct fai
                : fail_status(failure, status, "rename", from);
 }
 
+bool sftp_try_rename(struct sftp *sftp, const char *from, const char *to, bool *done,
+                     struct failure *failure) {
+  struct subject subject = {.type = FXP_RENAME, .doing = "rename", .path = from, .other = to};
+  uint32_t status;
+  if (!ask_status(sftp, &subject, &status, failure)) return false;
+  *done = status == FX_OK;
+  return true;
+}
+
 bool sftp_replace(struct sftp *sftp, const char *from, const char *to, struct failure *failure) {
   struct subject subject = {.type = FXP_EXTENDED,
                             .extension = "posix-rename@openssh.com",

@@ -1,6 +1,7 @@
 --- Whole nights over SFTP: what comes of them is what comes of the same night in a local folder,
 --- whatever the connection does meanwhile.
 local link = require "tests.support.link"
+local misbehaving = require "tests.support.misbehaving"
 local process = require "tests.support.process"
 local rng = require "tests.model.rng"
 local sshd = require "tests.support.sshd"
@@ -80,6 +81,42 @@ describe("a night over SFTP", function()
     assert.equal(0, twin:run("nightly", "once").status)
     assert.same(results(twin), results(site))
     assert.equal(oms_of(twin), oms_of(site))
+  end)
+
+  it("is looked into by the doctor beforehand", function()
+    local site = shop(10)
+    go_over(site, sshd.start())
+    local doctor = { process.host, process.root .. "/examples/doctor.lua", env = site.env }
+    local before = site:everything()
+    local result = process.run(doctor)
+    assert.equal(0, result.status, result.out .. result.err)
+    for _, line in ipairs { "host key and login +ok", "sync of what was written +ok: by the server",
+      "replacing a file +ok: in one step", "rename onto another file +ok: refused",
+      "inbound, to read +ok: 2 files", "variance, to write +ok", "speed and clock +ok: %d+ MB/s",
+      "tables and columns +ok: 1%d tables" } do
+      assert.matches(line, result.out)
+    end
+    assert.is_nil(process.difference(before, site:everything()))
+    site.env.TALLYMAN_OMS = "sqlite:" .. site.folder .. "/nothing.db"
+    result = process.run(doctor)
+    assert.is_true(result.status > 0)
+    assert.matches("database +NOT OK", result.out)
+  end)
+
+  it("has its server's bad habits found out by the doctor", function()
+    if misbehaving.lacks() then return pending(misbehaving.lacks()) end
+    local site = shop(10)
+    local at = misbehaving.start { folder = site.exchange,
+      faults = { rename_overwrites = true, clock_skew = 7200, no_fsync = true } }
+    site.env.TALLYMAN_EXCHANGE = ("sftp://%s@%s:%d/"):format(at.user, at.host, at.port)
+    site.env.TALLYMAN_SSH_KEY, site.env.TALLYMAN_KNOWN_HOSTS = at.keys.ed25519, at.known_hosts
+    local result = process.run { process.host, process.root .. "/examples/doctor.lua",
+      env = site.env }
+    assert.equal(78, result.status, result.out .. result.err)
+    assert.matches("rename onto another file +NOT OK: the server overwrites", result.out)
+    assert.matches("speed and clock +NOT OK: the exchange's clock is 7[12]%d%d seconds ahead",
+      result.out)
+    assert.matches("sync of what was written +ok: not offered", result.out)
   end)
 
   it("isn't begun over a server that isn't trusted", function()

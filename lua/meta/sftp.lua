@@ -60,6 +60,12 @@ function Session:list(path) end
 ---@return true?, string? message, integer? code 73: exists already
 function Session:rename(from, to) end
 
+--- Asks for a plain rename and nothing else, to find out what the server does.
+---@param from string
+---@param to string
+---@return boolean? done, string? message, integer? code
+function Session:try_rename(from, to) end
+
 --- Renames in one step, replacing what is there; only where features say posix_rename.
 ---@param from string
 ---@param to string

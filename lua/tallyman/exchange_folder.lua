@@ -42,7 +42,7 @@ function FolderExchange:full(path) return self.root .. "/" .. check_path(path) e
 
 --- Raises where the exchange itself isn't there: a forgotten mount must not be papered over.
 local function check_root(self)
-  if not self.disk:stat(self.root) then
+  if self.root ~= "" and not self.disk:stat(self.root) then
     failure.raise(failure.no_input, "exchange %s: no such folder", self.root)
   end
 end
@@ -218,7 +218,8 @@ local exchange_folder = {}
 ---@param run_id string
 ---@return tallyman.FolderExchange
 function exchange_folder.open(url, disk, root, run_id)
-  return setmetatable({ url = url, disk = disk, root = root, run_id = run_id }, FolderExchange)
+  return setmetatable({ url = url, disk = disk, root = root:gsub("/+$", ""), run_id = run_id },
+    FolderExchange)
 end
 
 return exchange_folder

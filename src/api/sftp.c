@@ -219,6 +219,18 @@ static int l_rename(lua_State *L) {
                    &failure);
 }
 
+/* session:try_rename(from, to) -> whether the server did it */
+static int l_try_rename(lua_State *L) {
+  struct failure failure = {0};
+  bool done;
+  if (!sftp_try_rename(api_handle(L, 1, SESSION), luaL_checkstring(L, 2), luaL_checkstring(L, 3),
+                       &done, &failure)) {
+    return api_fail(L, &failure);
+  }
+  lua_pushboolean(L, done);
+  return 1;
+}
+
 /* session:replace(from, to) -> true: in one step, only where features say posix_rename */
 static int l_replace(lua_State *L) {
   struct failure failure = {0};
@@ -277,6 +289,7 @@ int luaopen_native_sftp(lua_State *L) {
                                      {"stat", l_stat},
                                      {"list", l_list},
                                      {"rename", l_rename},
+                                     {"try_rename", l_try_rename},
                                      {"replace", l_replace},
                                      {"remove", l_remove},
                                      {"make_folder", l_make_folder},
