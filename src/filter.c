@@ -130,19 +130,15 @@ static bool run(struct filter *filter, struct failure *failure) {
 /* The accounts: every byte that came belongs to a record, every record went exactly one way. */
 static bool balance(struct filter *filter, struct failure *failure) {
   struct filter_counts *counts = filter->counts;
+  uint64_t delivered = filter->scan.source->bytes;
+  uint64_t decided = counts->kept + counts->left_out + counts->rejected;
   counts->read = filter->scan.records;
   counts->bytes = filter->scan.bytes;
-  uint64_t delivered = filter->scan.source->bytes;
-  if (counts->bytes != delivered) {
-    return fail(failure, EXIT_INTERNAL, "%s: %" PRIu64 " bytes came, but the records have %" PRIu64,
-                filter->scan.source->name, delivered, counts->bytes);
-  }
-  if (counts->read == counts->kept + counts->left_out + counts->rejected) return true;
+  if (counts->bytes == delivered && counts->read == decided) return true;
   return fail(failure, EXIT_INTERNAL,
-              "%s: %" PRIu64 " records read, but %" PRIu64 " kept, %" PRIu64 " left out, %" PRIu64
-              " rejected: the accounts don't balance",
-              filter->scan.source->name, counts->read, counts->kept, counts->left_out,
-              counts->rejected);
+              "%s: %" PRIu64 " bytes came and the records have %" PRIu64 "; %" PRIu64
+              " records were read and %" PRIu64 " decided: the accounts don't balance",
+              filter->scan.source->name, delivered, counts->bytes, counts->read, decided);
 }
 
 /* Gets the fast lane ready. It needs a delimiter in each record, and none too long for it. */
