@@ -4,10 +4,7 @@
 #include "ssh.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libssh2.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +14,7 @@
 #include <unistd.h>
 
 #include "hostkeys.h"
+#include "net.h"
 #include "stream.h"
 
 /* The receive window bounds what may be under way: at 100 ms round trip it allows 160 MB/s. */
@@ -34,35 +32,28 @@ struct ssh {
   LIBSSH2_SESSION *session;
   LIBSSH2_CHANNEL *channel;
   struct timespec deadline; /* of what is being done */
+  /* Which of both has sent half a packet (reading sends, too: how much more may come). libssh2
+   * takes no other packet before the rest of that one is sent, so it is that one's turn alone. */
+  enum { NOBODY, READER, WRITER } unfinished;
 };
 
 /* ---- waiting ---- */
 
-static void set_deadline(struct ssh *ssh, int seconds) {
-  clock_gettime(CLOCK_MONOTONIC, &ssh->deadline);
-  ssh->deadline.tv_sec += seconds;
-}
-
-/* Milliseconds until the deadline; 0 when it has passed. */
-static int milliseconds_left(const struct ssh *ssh) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  long long left = (long long)(ssh->deadline.tv_sec - now.tv_sec) * 1000 +
-                   (ssh->deadline.tv_nsec - now.tv_nsec) / 1000000;
-  return left < 0 ? 0 : (int)left;
-}
+static void set_deadline(struct ssh *ssh, int seconds) { ssh->deadline = net_deadline(seconds); }
 
 /* Waits for the socket. Fails at the deadline and when a signal asks to stop. */
 static bool wait_for(struct ssh *ssh, short events, const char *doing, struct failure *failure) {
   for (;;) {
     struct pollfd poller = {.fd = ssh->socket, .events = events};
     if (!check_stop(failure)) return false;
-    int left = milliseconds_left(ssh), keep_alive = 0;
+    int left = net_milliseconds_left(&ssh->deadline), keep_alive = 0;
     if (left == 0) {
       return fail(failure, EXIT_UNAVAILABLE, "%s:%d: no answer in time while %s", ssh->options.host,
                   ssh->options.port, doing);
     }
-    if (ssh->channel != NULL) libssh2_keepalive_send(ssh->session, &keep_alive);
+    if (ssh->channel != NULL && ssh->unfinished == NOBODY) {
+      libssh2_keepalive_send(ssh->session, &keep_alive);
+    }
     if (keep_alive > 0 && keep_alive * 1000 < left) left = keep_alive * 1000;
     int ready = poll(&poller, 1, left);
     if (ready > 0) return true;
@@ -76,6 +67,7 @@ static bool wait_for(struct ssh *ssh, short events, const char *doing, struct fa
 static bool wait_session(struct ssh *ssh, const char *doing, struct failure *failure) {
   int directions = libssh2_session_block_directions(ssh->session);
   short events = 0;
+  if (ssh->unfinished != NOBODY) directions = LIBSSH2_SESSION_BLOCK_OUTBOUND;
   if (directions & LIBSSH2_SESSION_BLOCK_INBOUND) events |= POLLIN;
   if (directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) events |= POLLOUT;
   return wait_for(ssh, events == 0 ? POLLIN : events, doing, failure);
@@ -90,59 +82,6 @@ static bool fail_ssh(const struct ssh *ssh, int code, const char *doing, struct 
 }
 
 /* ---- connecting ---- */
-
-/* Starts to connect to one address; the socket, or -1. */
-static int start_connect(const struct addrinfo *address) {
-  int type = address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, one = 1;
-  int opened = socket(address->ai_family, type, address->ai_protocol);
-  if (opened < 0) return -1;
-  setsockopt(opened, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  setsockopt(opened, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-  if (connect(opened, address->ai_addr, address->ai_addrlen) == 0 || errno == EINPROGRESS) {
-    return opened;
-  }
-  int reason = errno;
-  close(opened);
-  errno = reason;
-  return -1;
-}
-
-/* Connects to one address, within the deadline. */
-static bool connect_to(struct ssh *ssh, const struct addrinfo *address, struct failure *failure) {
-  int reason = 0;
-  socklen_t size = sizeof reason;
-  ssh->socket = start_connect(address);
-  if (ssh->socket >= 0) {
-    if (!wait_for(ssh, POLLOUT, "connecting", failure)) return false;
-    if (getsockopt(ssh->socket, SOL_SOCKET, SO_ERROR, &reason, &size) == 0 && reason == 0) {
-      return true;
-    }
-    errno = reason;
-  }
-  return fail_errno(failure, EXIT_UNAVAILABLE, "cannot connect to %s:%d", ssh->options.host,
-                    ssh->options.port);
-}
-
-/* Tries the host's addresses, IPv6 and IPv4, one after the other. */
-static bool connect_any(struct ssh *ssh, struct failure *failure) {
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *addresses;
-  char port[12];
-  bool connected = false;
-  snprintf(port, sizeof port, "%d", ssh->options.port);
-  int wrong = getaddrinfo(ssh->options.host, port, &hints, &addresses);
-  if (wrong != 0) {
-    return fail(failure, EXIT_UNAVAILABLE, "cannot find the host %s: %s", ssh->options.host,
-                gai_strerror(wrong));
-  }
-  for (struct addrinfo *at = addresses; at != NULL && !connected; at = at->ai_next) {
-    connected = connect_to(ssh, at, failure);
-    if (!connected && ssh->socket >= 0) close(ssh->socket);
-    if (!connected) ssh->socket = -1;
-    if (!connected && failure->code != EXIT_UNAVAILABLE) break; /* a signal */
-  }
-  freeaddrinfo(addresses);
-  return connected;
-}
 
 /* Agrees on algorithms and keys. */
 static bool shake_hands(struct ssh *ssh, const char *host_keys, struct failure *failure) {
@@ -166,7 +105,8 @@ static bool reach(struct ssh *ssh, const struct hostkeys *keys, struct failure *
   hostkeys_order((struct hostkeys *)keys, ssh->options.host, ssh->options.port, order,
                  sizeof order);
   set_deadline(ssh, ssh->options.connect_seconds);
-  return connect_any(ssh, failure) && shake_hands(ssh, order, failure);
+  ssh->socket = net_connect(ssh->options.host, ssh->options.port, &ssh->deadline, failure);
+  return ssh->socket >= 0 && shake_hands(ssh, order, failure);
 }
 
 /* ---- the login ---- */
@@ -356,18 +296,27 @@ char *ssh_host_key(const struct ssh_options *options, char fingerprint[FINGERPRI
 
 /* ---- bytes ---- */
 
+/* After a call that would have to wait: whether it was for sending. */
+static bool is_half_sent(const struct ssh *ssh, ssize_t result) {
+  return result == LIBSSH2_ERROR_EAGAIN &&
+         (libssh2_session_block_directions(ssh->session) & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0;
+}
+
 ssize_t ssh_read(struct ssh *ssh, void *into, size_t size, struct failure *failure) {
+  if (ssh->unfinished == WRITER) return 0;
   ssize_t got = libssh2_channel_read(ssh->channel, into, size);
+  ssh->unfinished = is_half_sent(ssh, got) ? READER : NOBODY;
   if (got > 0) set_deadline(ssh, ssh->options.idle_seconds);
-  if (got == LIBSSH2_ERROR_EAGAIN) return 0;
-  if (got > 0) return got;
+  if (got > 0 || got == LIBSSH2_ERROR_EAGAIN) return got > 0 ? got : 0;
   if (got == 0 && !libssh2_channel_eof(ssh->channel)) return 0;
   fail_ssh(ssh, EXIT_UNAVAILABLE, "reading", failure);
   return -1;
 }
 
 ssize_t ssh_write(struct ssh *ssh, const void *bytes, size_t size, struct failure *failure) {
+  if (ssh->unfinished == READER) return 0;
   ssize_t put = libssh2_channel_write(ssh->channel, bytes, size);
+  ssh->unfinished = is_half_sent(ssh, put) ? WRITER : NOBODY;
   if (put > 0) set_deadline(ssh, ssh->options.idle_seconds);
   if (put == LIBSSH2_ERROR_EAGAIN) return 0;
   if (put < 0) fail_ssh(ssh, EXIT_UNAVAILABLE, "writing", failure);

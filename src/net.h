@@ -1,0 +1,17 @@
+/* TCP connections and deadlines. */
+#ifndef TALLYMAN_NET_H
+#define TALLYMAN_NET_H
+
+#include <time.h>
+
+#include "failure.h"
+
+/* A deadline so many seconds from now, and the milliseconds until it: 0 when it has passed. */
+struct timespec net_deadline(int seconds);
+int net_milliseconds_left(const struct timespec *deadline);
+
+/* Connects to one of the host's addresses, IPv6 or IPv4: a socket that never blocks, or -1. */
+int net_connect(const char *host, int port, const struct timespec *deadline,
+                struct failure *failure);
+
+#endif
