@@ -119,6 +119,41 @@ describe("a night over SFTP", function()
     assert.matches("sync of what was written +ok: not offered", result.out)
   end)
 
+  -- Each message to the server is a moment: before it, all that it asks for is undone.
+  it("may be killed at any moment: nothing or a whole file, and again, it ends", function()
+    if process.run { "strace", "true" }.status ~= 0 then return pending "needs strace" end
+    local kills = tonumber(os.getenv "TALLYMAN_KILLS") or 12
+    local at = sshd.start()
+    local site = shop(50000)
+    site:jobs "active_products"
+    local function trace(one, ...)
+      go_over(one, at)
+      local log = one.folder .. "/trace"
+      local command = { "strace", "-f", "-o", log, "-e", "trace=sendto", ... }
+      for _, word in ipairs(one:command "filter_inventory") do command[#command + 1] = word end
+      command.env = { ASAN_OPTIONS = "detect_leaks=0" } -- which can't work under strace
+      for name, value in pairs(one.env) do command.env[name] = value end
+      return process.run(command), select(2, process.read(log):gsub("sendto%(", "%0"))
+    end
+    local clean = site:copy()
+    local result, sends = trace(clean)
+    assert.equal(0, result.status, result.err)
+    local path = "/filtered/ResetInventoryActive_20261123T220000Z.csv"
+    local whole = process.read(clean.exchange .. path)
+    for n = 1, sends do
+      if n * kills % sends < kills then
+        local twin = site:copy()
+        local killed = trace(twin, "-e", "inject=sendto:signal=KILL:when=" .. n)
+        assert.equal(process.SIGKILL, killed.signal)
+        local found = process.read(twin.exchange .. path)
+        assert.truthy(found == nil or found == whole, ("message %d of %d"):format(n, sends))
+        twin:jobs "filter_inventory"
+        assert.truthy(process.read(twin.exchange .. path) == whole)
+        assert.same(clean:files(), twin:files())
+      end
+    end
+  end)
+
   it("isn't begun over a server that isn't trusted", function()
     local site = shop(10)
     go_over(site, sshd.start())
