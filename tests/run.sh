@@ -58,11 +58,12 @@ if build all $(targets build); then
 fi
 if build asan ASAN_TARGETS="$(targets build/asan)"; then
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
+  export LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0"
   export TALLYMAN_MODEL_RUNS=20 TALLYMAN_MODEL_HOST="$PWD/build/asan/tallyman"
   for test in $ctests; do c_test build/asan "$test"; done
   specs build/asan/tallyman "$scratch/sanitized"
   sanitized=yes
-  unset ASAN_OPTIONS UBSAN_OPTIONS TALLYMAN_MODEL_RUNS TALLYMAN_MODEL_HOST
+  unset ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS TALLYMAN_MODEL_RUNS TALLYMAN_MODEL_HOST
 fi
 if [ -n "$plain" ]; then
   wait "$plain"
