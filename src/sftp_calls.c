@@ -301,25 +301,34 @@ static bool has_moved(struct sftp *sftp, const char *from, const char *to, bool 
   return true;
 }
 
-bool sftp_rename(struct sftp *sftp, const char *from, const char *to, struct failure *failure) {
-  struct subject subject = {.type = FXP_RENAME, .doing = "rename", .path = from, .other = to};
-  struct sftp_attributes attributes;
+/* Asks for a rename and gives its status. Where the answer is lost with the connection, what has
+ * become of both names tells whether to ask again. */
+static bool ask_rename(struct sftp *sftp, const struct subject *subject, uint32_t *status,
+                       struct failure *failure) {
   struct call call;
-  uint32_t status = FX_FAILURE;
   bool taken, moved;
   int tries = 0;
-  /* Some servers overwrite: so nothing is asked of them that would show it. */
-  if (!sftp_stat(sftp, to, &taken, &attributes, failure)) return false;
-  if (taken) return fail_status(failure, FX_FILE_ALREADY_EXISTS, "rename onto", to);
-  while (!call_once(sftp, &subject, &call, failure)) {
+  *status = FX_OK;
+  while (!call_once(sftp, subject, &call, failure)) {
     free(call.answer.bytes);
     if (!sftp_recover(sftp, &tries, "to see what became of a rename", failure) ||
-        !has_moved(sftp, from, to, &moved, &taken, failure)) {
+        !has_moved(sftp, subject->path, subject->other, &moved, &taken, failure)) {
       return false;
     }
     if (moved) return true;
   }
-  if (!take_status(&call, &subject, &status, failure)) return false;
+  return take_status(&call, subject, status, failure);
+}
+
+bool sftp_rename(struct sftp *sftp, const char *from, const char *to, struct failure *failure) {
+  struct subject subject = {.type = FXP_RENAME, .doing = "rename", .path = from, .other = to};
+  struct sftp_attributes attributes;
+  uint32_t status;
+  bool taken, moved;
+  /* Some servers overwrite: so nothing is asked of them that would show it. */
+  if (!sftp_stat(sftp, to, &taken, &attributes, failure)) return false;
+  if (taken) return fail_status(failure, FX_FILE_ALREADY_EXISTS, "rename onto", to);
+  if (!ask_rename(sftp, &subject, &status, failure)) return false;
   if (status == FX_OK) return true;
   if (!has_moved(sftp, from, to, &moved, &taken, failure)) return false;
   return taken ? fail_status(failure, FX_FILE_ALREADY_EXISTS, "rename onto", to)
@@ -341,18 +350,7 @@ bool sftp_replace(struct sftp *sftp, const char *from, const char *to, struct fa
                             .doing = "rename",
                             .path = from,
                             .other = to};
-  struct call call;
   uint32_t status;
-  bool taken, moved;
-  int tries = 0;
-  while (!call_once(sftp, &subject, &call, failure)) {
-    free(call.answer.bytes);
-    if (!sftp_recover(sftp, &tries, "to see what became of a rename", failure) ||
-        !has_moved(sftp, from, to, &moved, &taken, failure)) {
-      return false;
-    }
-    if (moved) return true;
-  }
-  return take_status(&call, &subject, &status, failure) &&
+  return ask_rename(sftp, &subject, &status, failure) &&
          (status == FX_OK || fail_status(failure, status, "rename", from));
 }
