@@ -7,20 +7,11 @@ local server = require "tests.support.server"
 local sftp = require "native.sftp"
 local clock = require "posix.time"
 local dirent = require "posix.dirent"
+local texts = require "tests.support.texts"
 
 local LIMIT = 15 -- seconds that anything may take, the timeouts below being 2
 
--- A text that is no repetition of itself.
-local function make_text(size)
-  local parts, made = {}, 0
-  for n = 1, math.huge do
-    parts[n] = ("%d,%d\n"):format(n, n * 7919 % 1000003)
-    made = made + #parts[n]
-    if made >= size then return table.concat(parts):sub(1, size) end
-  end
-end
-
-local TEXT = make_text(1500000)
+local TEXT = texts.make(1500000)
 
 local at
 setup(function()

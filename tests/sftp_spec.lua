@@ -7,6 +7,7 @@ local proftpd = require "tests.support.proftpd"
 local server = require "tests.support.server"
 local sftp = require "native.sftp"
 local sshd = require "tests.support.sshd"
+local texts = require "tests.support.texts"
 
 after_each(process.clean)
 
@@ -19,18 +20,7 @@ local function open(at, changes)
   return sftp.open(options)
 end
 
--- A text that is no repetition of itself.
-local function make_text(size)
-  local parts, n, made = {}, 0, 0
-  while made < size do
-    n = n + 1
-    parts[n] = ("%d,%d\n"):format(n, n * 7919 % 1000003)
-    made = made + #parts[n]
-  end
-  return table.concat(parts):sub(1, size)
-end
-
-local TEXT = make_text(3000000)
+local TEXT = texts.make(3000000)
 
 -- Reads a source to its end: its bytes, or nil, message, code.
 local function read_all(source)
