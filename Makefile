@@ -4,7 +4,8 @@
 # make test       set-up, engine tests, specs inside the host, all again under the sanitizers
 # make asan       the host with address and undefined-behaviour sanitizers: build/asan/tallyman
 # make lint       formatting, static analysis, the direction of dependencies
-# make bench      the filter against reading alone and against other programs, as ratios
+# make bench      the filter against reading alone and other programs, SFTP against other clients;
+#                 BENCH="5 peers": the filter alone, so; SFTP="5 loopback": SFTP alone, so
 # make fuzz       the engine against a slow reader, on inputs that a fuzzer makes up; SECONDS=60
 # make install    PREFIX=/usr/local by default
 
@@ -70,7 +71,8 @@ lint: deps-test all
 	@tests/lint.sh
 
 bench: deps-bench all
-	@$(BUILD)/tallyman tests/bench/filter.lua $(BENCH)
+	$(if $(if $(SFTP),$(BENCH),all),@$(BUILD)/tallyman tests/bench/filter.lua $(BENCH))
+	$(if $(if $(BENCH),$(SFTP),all),@$(BUILD)/tallyman tests/bench/sftp.lua $(SFTP))
 
 SECONDS ?= 60
 fuzz: deps-test

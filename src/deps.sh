@@ -5,7 +5,7 @@
 #
 #   src/deps.sh run     what building and running needs
 #   src/deps.sh test    also what the tests and the linters need
-#   src/deps.sh bench   and the programs that the filter is compared with
+#   src/deps.sh bench   and the programs that the filter and SFTP are compared with
 set -eu
 
 RUN_PACKAGES="gcc libc6-dev make pkg-config tzdata ca-certificates
@@ -15,7 +15,7 @@ NEWER_PACKAGES="lua-posix libssh2-1-dev"
 TEST_PACKAGES="lua-check clang-format cppcheck python3 gzip procps strace
   clang libclang-rt-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
   openssh-server openssh-client proftpd-core proftpd-mod-crypto python3-asyncssh util-linux perl-base"
-BENCH_PACKAGES="llvm mawk miller ripgrep sqlite3"
+BENCH_PACKAGES="llvm mawk miller ripgrep sqlite3 curl lftp rclone"
 # Node.js is often there from elsewhere; Debian's is taken only where none is.
 command -v npm >/dev/null 2>&1 || BENCH_PACKAGES="$BENCH_PACKAGES nodejs npm"
 
