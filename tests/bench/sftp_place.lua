@@ -14,6 +14,7 @@ local place = {}
 local MEMORY = "/dev/shm"
 local DELAYS = { loopback = 0, ["20ms"] = 10, ["80ms"] = 40 } -- milliseconds each way
 local HALF = 150000000 -- bytes
+local MTU = 9000 -- by frames of 1500 the link itself, which needs a processor, would be the bound
 local NEAR_THE_END = 1000000 -- bytes in which a row of the first facility is sure to begin
 
 ---What is moved, from where, to where.
@@ -86,7 +87,7 @@ end
 function place.serve(name, folder)
   local options = { folder = folder, log = "ERROR" }
   if DELAYS[name] > 0 then
-    local tun = link.tun { delay = DELAYS[name] }
+    local tun = link.tun { delay = DELAYS[name], mtu = MTU }
     options.host, options.within = tun.host, tun.within
   end
   return sshd.start(options)

@@ -4,7 +4,7 @@
 local disk_sftp = require "tallyman.disk_sftp"
 local failure = require "tallyman.failure"
 
-local BLOCK = 1048576
+local BLOCK = 65536 -- each larger string has the kernel find new pages, which isn't the transfer's
 
 local disk <close>, path = disk_sftp.open(arg[1])
 local source <close> = disk:source(path)

@@ -5,7 +5,7 @@ local exchange = require "tallyman.exchange"
 local failure = require "tallyman.failure"
 local file = require "native.file"
 
-local BLOCK = 1048576
+local BLOCK = 65536
 
 local source <close> = failure.check(file.source(arg[1]))
 local place <close> = exchange.open(arg[2], "bench")
