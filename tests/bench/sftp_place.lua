@@ -13,9 +13,9 @@ local place = {}
 
 local MEMORY = "/dev/shm"
 local DELAYS = { loopback = 0, ["20ms"] = 10, ["80ms"] = 40 } -- milliseconds each way
-local HALF = 150000000 -- bytes
+local PART, SMALL = 100000000, 10000000 -- bytes: over longer links, and for slow programs
 local MTU = 9000 -- by frames of 1500 the link itself, which needs a processor, would be the bound
-local NEAR_THE_END = 1000000 -- bytes in which a row of the first facility is sure to begin
+local NEAR_THE_END = 100000 -- bytes in which a row of the first facility is sure to begin
 
 ---What is moved, from where, to where.
 ---@class bench.SftpCase: bench.Case
@@ -30,7 +30,7 @@ local NEAR_THE_END = 1000000 -- bytes in which a row of the first facility is su
 ---@class bench.SftpFiles
 ---@field folder string
 ---@field whole bench.Case
----@field half bench.Case
+---@field part bench.Case
 ---@field small bench.Case
 
 -- The file's beginning of about `size` bytes, cut where a row of the first facility begins: its
@@ -56,15 +56,14 @@ end
 -- Puts the files there.
 ---@return bench.SftpFiles
 local function make_files(folder)
-  local large, small = files.large(), files.small()
-  for name, from in pairs { whole = large.input, small = small.input } do
-    running.shell(running.words { "cp", from, ("%s/%s.csv"):format(folder, name) })
-  end
-  process.write(folder .. "/half.csv", beginning(large.input, HALF))
+  local large = files.large()
+  running.shell(running.words { "cp", large.input, folder .. "/whole.csv" })
+  process.write(folder .. "/part.csv", beginning(large.input, PART))
+  process.write(folder .. "/small.csv", beginning(large.input, SMALL))
   lfs.mkdir(folder .. "/put")
   return { folder = folder, whole = case(folder .. "/whole.csv", large.list),
-    half = case(folder .. "/half.csv", large.list),
-    small = case(folder .. "/small.csv", small.list) }
+    part = case(folder .. "/part.csv", large.list),
+    small = case(folder .. "/small.csv", large.list) }
 end
 
 ---Makes the files. They go, with all that was started, by place.clear.

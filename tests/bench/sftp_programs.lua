@@ -13,7 +13,7 @@ local REAPER = running.FOLDER .. "/reaper"
 ---@field filters? boolean its output is what the filter keeps
 ---@field discards? boolean it can write to /dev/null, and does so when it is timed
 ---@field alone? boolean it has no output, and sees by itself that all came
----@field slow? boolean over links it runs fewer times, with the small file
+---@field slow? boolean over longer links it runs fewer times, with the small file
 ---@field tuned_rclone? boolean ours is compared with it besides
 
 -- ---- ours ----
@@ -116,10 +116,11 @@ programs.probe.discards = true
 
 -- ---- lftp, curl, rclone ----
 
--- lftp with a command; it never gets to ask for the password that its URL must have.
-local function lftp(title, command_for)
+-- lftp with a command; it never gets to ask for the password that its URL must have. A window
+-- larger than its own doesn't help: it takes many times the processor time then, and is slower.
+local function lftp(title, command_for, slow)
   return {
-    title = title, output = "file",
+    title = title, output = "file", slow = slow,
     pipeline = function(case)
       local ssh = table.concat({ "ssh", "-a", "-x", table.unpack(ssh_options(case)) }, " ")
       return with_ssh { "lftp", "--norc", "-c", ("set sftp:connect-program '%s'; "
@@ -206,7 +207,9 @@ programs.upload = {
   sftp("sftp, tuned", put_line, tuned),
   scp("scp", put_ends),
   scp("scp, fastest cipher", put_ends, cipher),
-  lftp("lftp put", function(case) return ("put %s -o %s"):format(case.input, case.out) end),
+  lftp("lftp put", function(case)
+    return ("put %s -o %s"):format(case.input, case.out)
+  end, true),
   curl("curl -T", function(case) return { "-T", case.input, curl_url(case, case.out) } end),
   rclone("rclone copyto, tuned", rclone_put, CHUNKS),
 }

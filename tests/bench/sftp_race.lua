@@ -10,6 +10,7 @@ local tables = require "tables"
 
 local MOST_MEMORY = 48 -- MiB, ours
 local SLOW_ROUNDS = 3
+local SIGNALLED = 128 -- exit codes above are those of signals
 
 local COLUMNS = {
   { "", -32 }, { "wall s", 8 }, { "MB/s", 6 }, { "to best", 8 }, { "user+sys", 9 },
@@ -28,7 +29,7 @@ local COLUMNS = {
 ---@field verdict string
 ---@field failed? boolean
 
--- What the output must be; nil where it isn't this machine's to judge.
+-- The SHA-256 of what must come out.
 local function expected(entry)
   if entry.program.filters then return judging.expected(entry.case) end
   return place.sha256(entry.case)
@@ -51,16 +52,21 @@ local function run(entry, timed)
   return running.run(program, case)
 end
 
--- Runs it before the rounds, and judges what comes out.
-local function try(entry)
-  local done, problem = pcall(function()
-    run(entry, false)
-    entry.verdict = verdict(entry)
-  end)
-  os.remove(entry.case.out)
+-- Does something for an entry. After a failure, which is a problem if it's ours, the entry has no
+-- more rounds. Only a signal ends the bench.
+local function attempt(entry, work, ...)
+  local done, problem = pcall(work, entry, ...)
   if done then return end
+  if type(problem) == "table" and (problem.code or 0) > SIGNALLED then error(problem, 0) end
   entry.failed, entry.verdict = true, "failed: " .. tostring(problem)
   if entry.program.ours then judging.complain("%s: %s", entry.program.title, problem) end
+end
+
+-- Runs it before the rounds, and judges what comes out.
+local function try(entry)
+  run(entry, false)
+  entry.verdict = verdict(entry)
+  os.remove(entry.case.out)
 end
 
 -- Ours is judged after each round, the others by the size.
@@ -75,15 +81,9 @@ local function look_again(entry)
   os.remove(case.out)
 end
 
--- One program's round; after a failure it has no more of them.
+-- One program's round.
 local function add_round(entry, round)
-  if entry.failed or round > entry.rounds then return end
-  local done, spent = pcall(run, entry, true)
-  if not done then
-    entry.failed, entry.verdict = true, "failed: " .. tostring(spent)
-    if entry.program.ours then judging.complain("%s: %s", entry.program.title, spent) end
-    return
-  end
+  local spent = run(entry, true)
   entry.walls[round], entry.cpus[round] = spent.wall, spent.cpu
   entry.peak = math.max(entry.peak, spent.peak)
   look_again(entry)
@@ -157,10 +157,12 @@ return function(title, programs, cases, long, rounds)
   local entries = {}
   for n, program in ipairs(programs) do
     entries[n] = enter(program, cases, long, rounds)
-    try(entries[n])
+    attempt(entries[n], try)
   end
   for round = 1, rounds do
-    for _, entry in ipairs(entries) do add_round(entry, round) end
+    for _, entry in ipairs(entries) do
+      if not entry.failed and round <= entry.rounds then attempt(entry, add_round, round) end
+    end
   end
   local best = best_of(entries)
   local put = tables.start(("%s, %.0f MB; medians of %d runs in turn; \"to best\" and \"CPU to\": "
