@@ -2,8 +2,9 @@
 --   tallyman tests/bench/sftp.lua [ROUNDS] [SECTION...]
 -- Sections: download upload, and loopback 20ms 80ms, which are round trips; all, unless some are
 -- named. Naming none of the first or none of the second means all of these. The programs run in
--- turn, ROUNDS times (5), as whole processes: start and login are in every number. Processor time
--- is the client's alone, its ssh included; peak memory is that of its largest process.
+-- turn, ROUNDS times (5), as whole processes: start and login are in every number. Ratios are
+-- taken in each round, and their medians printed. Processor time is the client's alone, its ssh
+-- included; peak memory is that of its largest process.
 -- The links of some length are tun devices between network namespaces (tests/servers/tunlink.c):
 -- they need root and /dev/net/tun, and are left out elsewhere. Files are in memory, 1 GB of it.
 -- Ends with 1 when ours gives wrong bytes or takes more memory than it may.

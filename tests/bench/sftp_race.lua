@@ -13,7 +13,7 @@ local SLOW_ROUNDS = 3
 local SIGNALLED = 128 -- exit codes above are those of signals
 
 local COLUMNS = {
-  { "", -32 }, { "wall s", 8 }, { "MB/s", 6 }, { "to best", 8 }, { "user+sys", 9 },
+  { "", -32 }, { "wall s", 8 }, { "least", 7 }, { "MB/s", 6 }, { "to best", 8 }, { "user+sys", 9 },
   { "CPU to", 7 }, { "peak MiB", 9 }, { " output", -1 },
 }
 
@@ -106,13 +106,15 @@ local function ratio(entry, other, what)
   return running.median(ratios)
 end
 
--- The other program that takes the least time.
+-- The other program that takes the least time, round by round, beside the first, ours; nil where
+-- that failed.
 local function best_of(entries)
-  local best
-  for _, entry in ipairs(entries) do
+  local best, least = nil, math.huge
+  for n = 2, entries[1].failed and 0 or #entries do
+    local entry = entries[n]
     if not (entry.failed or entry.program.ours or entry.slow) then
-      entry.wall = running.median { table.unpack(entry.walls) }
-      if not best or entry.wall < best.wall then best = entry end
+      local wall = ratio(entry, entries[1], "walls")
+      if wall < least then best, least = entry, wall end
     end
   end
   return best
@@ -121,11 +123,12 @@ end
 -- Prints one line.
 local function print_line(put, entry, best)
   local title = entry.program.title
-  if entry.failed then return put(title, "", "", "", "", "", "", " " .. entry.verdict) end
+  if entry.failed then return put(title, "", "", "", "", "", "", "", " " .. entry.verdict) end
   local wall = running.median { table.unpack(entry.walls) }
   local note = entry.slow
     and ("; %.0f MB, %d runs"):format(entry.case.size / 1e6, entry.rounds) or ""
-  put(title, tables.number(3, wall), tables.number(1, entry.case.size / wall / 1e6),
+  put(title, tables.number(3, wall), tables.number(3, math.min(table.unpack(entry.walls))),
+    tables.number(1, entry.case.size / wall / 1e6),
     best and tables.number(2, ratio(entry, best, "walls")) or "",
     tables.number(2, running.median { table.unpack(entry.cpus) }),
     best and tables.number(2, ratio(entry, best, "cpus")) or "",
@@ -170,7 +173,8 @@ return function(title, programs, cases, long, rounds)
     COLUMNS)
   for _, entry in ipairs(entries) do print_line(put, entry, best) end
   print()
+  local rclone = marked(entries, "tuned_rclone")
   compare(entries[1], best)
-  compare(entries[1], marked(entries, "tuned_rclone"))
+  if rclone ~= best then compare(entries[1], rclone) end
   compare(entries[1], marked(entries, "alone"))
 end
