@@ -21,7 +21,8 @@ local ROUNDS = 5
 local WAYS = { "download", "upload" }
 local CIPHERS = { "aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
   "chacha20-poly1305@openssh.com", "aes128-ctr" }
-local PROBES = 3
+local PROBES = 4
+local CLEARLY = 0.95 -- of the time of one before it in the list is clearly less
 local STREAMS_OVER_LINKS, STREAMS_ON_LOOPBACK = 4, 2
 
 -- Says that the command line is wrong, and leaves.
@@ -68,17 +69,20 @@ end
 -- the clock does where others are at work.
 local function fastest_cipher(files)
   local server = place.serve("loopback", files.folder)
-  local best, least = nil, math.huge
+  local least = {}
   local case = case_at(server, files.folder, files.whole, { target = "/dev/null" })
   local probe = setmetatable({ output = "none" }, { __index = programs.probe })
   for _ = 1, PROBES do
     for _, cipher in ipairs(CIPHERS) do
       case.cipher = cipher
-      local cpu = running.run(probe, case).cpu
-      if cpu < least then best, least = cipher, cpu end
+      least[cipher] = math.min(least[cipher] or math.huge, running.run(probe, case).cpu)
     end
   end
   server:stop()
+  local best = CIPHERS[1]
+  for _, cipher in ipairs(CIPHERS) do
+    if least[cipher] < least[best] * CLEARLY then best = cipher end
+  end
   return best
 end
 
