@@ -23,6 +23,8 @@ struct sftp_attributes {
 struct sftp_options {
   struct ssh_options ssh; /* copied, its texts too */
   int attempts;           /* to connect again, in a row, after a drop */
+  int sessions;           /* side by side for one large file on a long link, at most; from 1 */
+  int transfer_seconds;   /* for one file, or one question; from 1 */
 };
 
 struct sftp;
@@ -75,7 +77,7 @@ bool sftp_remove_folder(struct sftp *sftp, const char *path, struct failure *fai
 /* The file's bytes, read ahead by SFTP_AHEAD bytes at most; after a drop it goes on where it was,
  * if size and time are still the same. Ends with a failure when the file has changed meanwhile.
  * `name` is what messages call it. */
-enum { SFTP_AHEAD = 8 * 1024 * 1024 };
+enum { SFTP_AHEAD = 16 * 1024 * 1024 };
 struct source *sftp_source(struct sftp *sftp, const char *path, const char *name,
                            struct failure *failure);
 

@@ -18,7 +18,12 @@
 #include "stream.h"
 
 /* The receive window bounds what may be under way: at 100 ms round trip it allows 160 MB/s. */
-enum { WINDOW = 16 * 1024 * 1024, PACKET = 32 * 1024, KEEP_ALIVE_SECONDS = 15 };
+enum {
+  WINDOW = 16 * 1024 * 1024,
+  PACKET = 32 * 1024,
+  KEEP_ALIVE_SECONDS = 15,
+  CANCEL_MILLISECONDS = 50 /* within which a connection that isn't wanted any more ends */
+};
 
 /* ChaCha20 first: libssh2 gives AES to libcrypto in small pieces, which takes half as long again.
  */
@@ -41,36 +46,53 @@ struct ssh {
 
 static void set_deadline(struct ssh *ssh, int seconds) { ssh->deadline = net_deadline(seconds); }
 
-/* Waits for the socket. Fails at the deadline and when a signal asks to stop. */
-static bool wait_for(struct ssh *ssh, short events, const char *doing, struct failure *failure) {
-  for (;;) {
-    struct pollfd poller = {.fd = ssh->socket, .events = events};
-    if (!check_stop(failure)) return false;
-    int left = net_milliseconds_left(&ssh->deadline), keep_alive = 0;
-    if (left == 0) {
-      return fail(failure, EXIT_UNAVAILABLE, "%s:%d: no answer in time while %s", ssh->options.host,
-                  ssh->options.port, doing);
-    }
-    if (ssh->channel != NULL && ssh->unfinished == NOBODY) {
-      libssh2_keepalive_send(ssh->session, &keep_alive);
-    }
-    if (keep_alive > 0 && keep_alive * 1000 < left) left = keep_alive * 1000;
-    int ready = poll(&poller, 1, left);
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) {
-      return fail_errno(failure, EXIT_UNAVAILABLE, "cannot wait for %s", ssh->options.host);
-    }
-  }
+/* Fails when nobody wants the connection any more. */
+static bool is_wanted(const struct ssh *ssh, struct failure *failure) {
+  if (!check_stop(failure)) return false;
+  if (ssh->options.cancelled == NULL || !atomic_load(ssh->options.cancelled)) return true;
+  return fail(failure, EXIT_TRY_AGAIN, "the connection to %s isn't wanted any more",
+              ssh->options.host);
 }
 
-/* Waits for what libssh2 waits for. */
-static bool wait_session(struct ssh *ssh, const char *doing, struct failure *failure) {
-  int directions = libssh2_session_block_directions(ssh->session);
-  short events = 0;
+/* Fails when the deadline of what is being done has passed. */
+static bool in_time(const struct ssh *ssh, const char *doing, struct failure *failure) {
+  if (net_milliseconds_left(&ssh->deadline) > 0) return is_wanted(ssh, failure);
+  return fail(failure, EXIT_UNAVAILABLE, "%s:%d: no answer in time while %s", ssh->options.host,
+              ssh->options.port, doing);
+}
+
+/* What to wait for: events of the socket, and *left milliseconds at most. */
+static struct pollfd waiting(struct ssh *ssh, int *left) {
+  int directions = libssh2_session_block_directions(ssh->session), until = 0, keep_alive = 0;
+  struct pollfd poller = {.fd = ssh->socket};
   if (ssh->unfinished != NOBODY) directions = LIBSSH2_SESSION_BLOCK_OUTBOUND;
-  if (directions & LIBSSH2_SESSION_BLOCK_INBOUND) events |= POLLIN;
-  if (directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) events |= POLLOUT;
-  return wait_for(ssh, events == 0 ? POLLIN : events, doing, failure);
+  if (directions & LIBSSH2_SESSION_BLOCK_INBOUND) poller.events |= POLLIN;
+  if (directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) poller.events |= POLLOUT;
+  if (poller.events == 0) poller.events = POLLIN;
+  if (ssh->channel != NULL && ssh->unfinished == NOBODY) {
+    libssh2_keepalive_send(ssh->session, &keep_alive);
+  }
+  until = net_milliseconds_left(&ssh->deadline);
+  if (keep_alive > 0 && keep_alive * 1000 < *left) *left = keep_alive * 1000;
+  if (until > 0 && until < *left) *left = until;
+  if (ssh->options.cancelled != NULL && *left > CANCEL_MILLISECONDS) *left = CANCEL_MILLISECONDS;
+  return poller;
+}
+
+bool ssh_wait_any(struct ssh *const *all, size_t count, struct failure *failure) {
+  struct pollfd pollers[SSH_WAIT_MOST];
+  int left = KEEP_ALIVE_SECONDS * 1000;
+  for (size_t i = 0; i < count; i++) pollers[i] = waiting(all[i], &left);
+  if (!check_stop(failure)) return false;
+  if (poll(pollers, count, left) < 0 && errno != EINTR) {
+    return fail_errno(failure, EXIT_UNAVAILABLE, "cannot wait for %s", all[0]->options.host);
+  }
+  return check_stop(failure);
+}
+
+/* Waits for what libssh2 waits for, or a little less: the caller tries again. */
+static bool wait_session(struct ssh *ssh, const char *doing, struct failure *failure) {
+  return in_time(ssh, doing, failure) && ssh_wait_any(&ssh, 1, failure);
 }
 
 /* Fails with libssh2's own words. */
@@ -105,7 +127,9 @@ static bool reach(struct ssh *ssh, const struct hostkeys *keys, struct failure *
   hostkeys_order((struct hostkeys *)keys, ssh->options.host, ssh->options.port, order,
                  sizeof order);
   set_deadline(ssh, ssh->options.connect_seconds);
-  ssh->socket = net_connect(ssh->options.host, ssh->options.port, &ssh->deadline, failure);
+  ssh->socket = ssh->options.address == NULL
+                    ? net_connect(ssh->options.host, ssh->options.port, &ssh->deadline, failure)
+                    : net_start(ssh->options.address, failure);
   return ssh->socket >= 0 && shake_hands(ssh, order, failure);
 }
 
@@ -325,8 +349,14 @@ ssize_t ssh_write(struct ssh *ssh, const void *bytes, size_t size, struct failur
 
 void ssh_begin(struct ssh *ssh) { set_deadline(ssh, ssh->options.idle_seconds); }
 
-bool ssh_wait(struct ssh *ssh, struct failure *failure) {
-  return wait_session(ssh, "waiting for an answer", failure);
+bool ssh_in_time(const struct ssh *ssh, struct failure *failure) {
+  return in_time(ssh, "waiting for an answer", failure);
+}
+
+bool ssh_peer(const struct ssh *ssh, struct sockaddr_storage *address) {
+  socklen_t size = sizeof *address;
+  memset(address, 0, sizeof *address);
+  return getpeername(ssh->socket, (struct sockaddr *)address, &size) == 0;
 }
 
 void ssh_close(struct ssh *ssh) {

@@ -19,7 +19,9 @@ local sftp = {}
 ---@field connect_seconds? integer for connecting and exchanging keys (20)
 ---@field login_seconds? integer (30)
 ---@field idle_seconds? integer without a sign of life while something is awaited (60)
+---@field transfer_seconds? integer for one file from opening to its end, or one question (3600)
 ---@field attempts? integer to connect again, in a row, after a drop (10)
+---@field sessions? integer side by side for a large file on a long link, at most 8 (4)
 
 ---@class native.SftpAttributes
 ---@field folder boolean

@@ -173,7 +173,8 @@ function disk_sftp.options(url, settings)
     password = secret("TALLYMAN_SSH_PASSWORD", given.password_file, "ssh_password"),
     ciphers = given.ciphers,
     connect_seconds = given.connect_seconds, login_seconds = given.login_seconds,
-    idle_seconds = given.idle_seconds, attempts = given.attempts,
+    idle_seconds = given.idle_seconds, transfer_seconds = given.transfer_seconds,
+    attempts = given.attempts, sessions = given.sessions,
   }, parts
 end
 

@@ -40,7 +40,7 @@ static struct sftp_options check_options(lua_State *L) {
   static const char *const names[] = {
       "host",         "port",     "user",    "known_hosts",     "key",
       "passphrase",   "password", "ciphers", "connect_seconds", "login_seconds",
-      "idle_seconds", "attempts", NULL};
+      "idle_seconds", "attempts", "sessions", "transfer_seconds", NULL};
   struct sftp_options options = {0};
   luaL_checktype(L, 1, LUA_TTABLE);
   api_check_options(L, 1, names);
@@ -56,6 +56,9 @@ static struct sftp_options check_options(lua_State *L) {
   options.ssh.login_seconds = count_option(L, "login_seconds", 30);
   options.ssh.idle_seconds = count_option(L, "idle_seconds", 60);
   options.attempts = (int)api_integer_option(L, 1, "attempts", 10);
+  options.sessions = count_option(L, "sessions", 4);
+  options.transfer_seconds = count_option(L, "transfer_seconds", 3600);
+  if (options.sessions > SSH_WAIT_MOST) luaL_error(L, "option 'sessions' is out of range");
   return options;
 }
 
@@ -144,7 +147,7 @@ struct listing {
   size_t count, capacity;
 };
 
-enum { MOST_ENTRIES = 1000000 };
+enum { MOST_ENTRIES = 200000 };
 
 static bool add_entry(void *context, const char *name, const struct sftp_attributes *attributes,
                       struct failure *failure) {
