@@ -28,7 +28,7 @@ describe("a key", function()
   before_each(function() home = logins.home(sshd.start()) end)
 
   for _, kind in ipairs(KINDS) do
-    it(("of the kind %s lets the user in, by its passphrase where it has one"):format(kind), function()
+    it(("of the kind %s lets the user in, with a passphrase or without"):format(kind), function()
       logins.is_in(home:run { sftp = { key = home.at.keys[kind] } })
       local locked = changed(home, kind, "-N", server.PASSPHRASE)
       local secrets = { server.PASSPHRASE }

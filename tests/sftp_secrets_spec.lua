@@ -1,5 +1,5 @@
---- Where the key's passphrase and the password come from, and that they go nowhere else: no message,
---- log, JSON or state of a run has them, however it ends.
+--- Where the passphrase of a key and the password come from, and that they go nowhere else: no
+--- message, log, JSON or state of a run has them, however it ends.
 local logins = require "tests.support.logins"
 local misbehaving = require "tests.support.misbehaving"
 local process = require "tests.support.process"
