@@ -1,7 +1,6 @@
---- Reaching a server: IPv6, names with several addresses, and servers that stop answering, hang up
---- or talk nonsense at each stage on the way in. Such a server costs no more than the timeouts.
+--- Reaching a server: by IPv6, by names with several addresses, of which some lead nowhere, and
+--- what is said when there is none. A hosts file of the run's own says where names lead.
 local logins = require "tests.support.logins"
-local misbehaving = require "tests.support.misbehaving"
 local process = require "tests.support.process"
 local server = require "tests.support.server"
 local sshd = require "tests.support.sshd"
@@ -11,122 +10,27 @@ local unistd = require "posix.unistd"
 
 after_each(process.clean)
 
--- ---- a server that stops on the way ----
+--- A login by a URL where nobody is known.
+local function try(home, url)
+  return home:run { env = { TALLYMAN_EXCHANGE = url, TALLYMAN_KNOWN_HOSTS = "/dev/null" } }
+end
 
-describe("a server that", function()
-  local lacks = misbehaving.lacks()
-  if lacks then return pending(lacks) end
-  local at, home
-  setup(function()
-    at = misbehaving.start { program = "stopping", methods = "publickey,keyboard-interactive" }
-    process.keep()
-  end)
-  before_each(function() home = logins.home(at) end)
-  teardown(function() process.clean(true) end)
-
-  --- Starts a run that meets this order, by a key or, for prompts, a password.
-  local function start(how, stage)
-    at:order { [how] = stage }
-    local before = at:happened "connection"
-    local sftp, env = { connect_seconds = 1, login_seconds = 1, idle_seconds = 1 }, {}
-    if stage == "prompts" then
-      env.TALLYMAN_SSH_PASSWORD = server.PASSWORD
-    else
-      sftp.key = at.keys.ed25519
-    end
-    local child = home:start { sftp = sftp, env = env }
-    assert(process.eventually(function() return at:happened "connection" > before end, 10))
-    return child
-  end
-
-  --- Runs under each order, all at the same time; hands over each result with its stage.
-  local function each(how, stages, look)
-    local children, before = {}, at:happened(how)
-    for _, stage in ipairs(stages) do children[stage] = start(how, stage) end
-    for _, stage in ipairs(stages) do look(children[stage]:wait(logins.LIMIT), stage) end
-    assert.equal(#stages, at:happened(how) - before)
-  end
-
-  local place
-  before_each(function() place = ("%s:%d"):format(at.host, at.port) end)
-
-  it("serves, where nothing else is ordered", function()
-    at:order {}
-    logins.is_in(home:run { sftp = { key = at.keys.ed25519 } })
-    logins.is_in(home:run { env = { TALLYMAN_SSH_PASSWORD = server.PASSWORD } })
-  end)
-
-  local ALL = { "version", "kex", "service", "login", "try", "prompts", "channel", "subsystem",
-    "hello" }
-
-  it("is silent from some stage on is given up in time", function()
-    each("silent", { "halfway", table.unpack(ALL) }, function(result, stage)
-      logins.is_out(result, 69, place, "no answer in time")
-      assert.is_true(result.seconds > 0.9 and result.seconds < 6, stage)
-    end)
-  end)
-
-  for _, stage in ipairs { "halfway", table.unpack(ALL) } do
-    it("hangs up instead of an answer is told at once: " .. stage, function()
-      each("closes", { stage }, function(result)
-        logins.is_out(result, 69, place)
-        assert.falsy(result.err:find("no answer in time", 1, true), result.err)
-      end)
-    end)
-  end
-
-  it("talks nonsense from some stage on is given up in time", function()
-    for _, stage in ipairs(ALL) do
-      each("garbage", { stage }, function(result)
-        logins.is_out(result, 69, place)
-        assert.is_true(result.seconds < 4, stage)
-      end)
-    end
-  end)
-
-  it("says something now and then, but never the answer, is given up in time", function()
-    each("trickles", { "version", "login", "try", "channel" }, function(result, stage)
-      logins.is_out(result, 69, place, "no answer in time")
-      assert.is_true(result.seconds > 0.9 and result.seconds < 6, stage)
-    end)
-  end)
-
-  for _, stage in ipairs { "version", "kex", "login", "try", "channel", "hello" } do
-    it("says things without an end is given up in time: " .. stage, function()
-      local child = start("floods", stage)
-      local result = process.eventually(function() return child:poll() end, logins.LIMIT)
-      child:kill()
-      assert.truthy(result, "it reads for ever")
-      logins.is_out(result, 69, place)
-    end)
-  end
-
-  it("says things without an end can be left by a signal", function()
-    local before = at:happened "floods"
-    local child = start("floods", "version")
-    assert(process.eventually(function() return at:happened "floods" > before end, 10))
-    child:kill(process.SIGTERM)
-    local result = process.eventually(function() return child:poll() end, logins.LIMIT)
-    child:kill()
-    assert.truthy(result, "it reads for ever")
-    assert.equal(143, result.status)
-  end)
-
-  it("isn't there is told at once, and what is no port or host, too", function()
+describe("a server", function()
+  it("is told at once where it isn't there", function()
+    local home = logins.home { url = "" }
     local closed = server.free_port()
-    local function try(url)
-      return home:run { env = { TALLYMAN_EXCHANGE = url } }
-    end
-    logins.is_out(try(("sftp://u@127.0.0.1:%d/"):format(closed)), 69, "127.0.0.1:" .. closed,
+    logins.is_out(try(home, ("sftp://u@127.0.0.1:%d/"):format(closed)), 69, "127.0.0.1:" .. closed,
       "refused")
-    logins.is_out(try "sftp://u@nothing.invalid/", 69, "nothing.invalid")
+    logins.is_out(try(home, "sftp://u@nothing.invalid/"), 69, "nothing.invalid")
+  end)
+
+  it("has a port from 1 to 65535, and no other is tried", function()
+    local home = logins.home { url = "" }
     for _, port in ipairs { "0", "65536", "70000", "99999999", "99999999999999999999" } do
-      logins.is_out(try(("sftp://u@127.0.0.1:%s/"):format(port)), 78, port)
+      logins.is_out(try(home, ("sftp://u@127.0.0.1:%s/"):format(port)), 78, port)
     end
   end)
 end)
-
--- ---- addresses ----
 
 --- Why there is no IPv6 here; nil when there is.
 local function lacks_ipv6()
@@ -244,5 +148,20 @@ describe("a name with several addresses", function()
     logins.is_out(result, 69, "twohost:" .. at.port)
     assert.is_true(result.seconds < 6)
     assert.truthy(hole)
+  end)
+end)
+
+describe("a name server that never answers", function()
+  it("takes no longer than connecting may", function()
+    local command = within("-m", 'mount --bind "$1" /etc/resolv.conf', process.write(
+      process.folder() .. "/resolv.conf", "nameserver 127.0.0.99\n"))
+    local fd <const> = assert(socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 0))
+    local bound = socket.bind(fd, { family = socket.AF_INET, addr = "127.0.0.99", port = 53 })
+    local result = command and bound and logins.home { url = "sftp://u@nothing.example/" }:start {
+      within = command, env = { TALLYMAN_KNOWN_HOSTS = "/dev/null" } }:wait()
+    unistd.close(fd)
+    if not result then return pending "needs mount namespaces and port 53" end
+    logins.is_out(result, 69, "nothing.example")
+    assert.is_true(result.seconds < 6, ("%.1f s"):format(result.seconds))
   end)
 end)

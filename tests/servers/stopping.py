@@ -6,6 +6,7 @@ Orders stand in the control file, one a line. Those of a connection are those of
     HOW STAGE     what it does instead of its answer at that stage, and from then on
     prompts 2,1   the rounds of keyboard-interactive and how many prompts each has; 1 by default.
                   The right answer to each is the password
+    only 2,3      the orders are for these connections, of all that there were, and no others
 
 HOW
   silent        nothing: the client's timeout ends it
@@ -46,9 +47,11 @@ def say(*words):
     print(*words, flush=True)
 
 
-def read_orders():
+def read_orders(count):
+    """The orders of a connection, which is the one of this number."""
     with open(arguments.control, encoding="utf-8") as lines:
-        return dict(line.split() for line in lines if line.strip())
+        orders = dict(line.split() for line in lines if line.strip())
+    return orders if str(count) in orders.get("only", str(count)).split(",") else {}
 
 
 async def pour(transport, send, pause):
@@ -68,7 +71,7 @@ class Connection(connection.SSHServerConnection):
         """Whether an order comes to this stage; does what it says."""
         for how in HOWS:
             if not self.stopped and self.orders.get(how) == stage:
-                self.stopped = True
+                self.stopped, self._inpbuf = True, b""
                 say("fault", how, stage)
                 getattr(self, how)(stage)
         return self.stopped
@@ -167,7 +170,7 @@ async def main():
         accepted.setblocking(False)
         count += 1
         made = Connection(loop, options, None, None)
-        made.orders = read_orders()
+        made.orders = read_orders(count)
         say("connection", count)
         await loop.connect_accepted_socket(lambda made=made: made, accepted)
 
