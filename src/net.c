@@ -127,7 +127,7 @@ static struct addrinfo *look_up(const char *host, int port, const struct timespe
   }
   strcpy(lookup->host, host);
   snprintf(lookup->service, sizeof lookup->service, "%d", port);
-  lookup->hints = (struct addrinfo){.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+  lookup->hints = (struct addrinfo){.ai_socktype = SOCK_STREAM};
   lookup->request = (struct gaicb){
       .ar_name = lookup->host, .ar_service = lookup->service, .ar_request = &lookup->hints};
   struct gaicb *list[] = {&lookup->request};

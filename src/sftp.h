@@ -72,6 +72,10 @@ bool sftp_replace(struct sftp *sftp, const char *from, const char *to, struct fa
 /* What isn't there is removed already; a folder that is there is made already. */
 bool sftp_remove(struct sftp *sftp, const char *path, struct failure *failure);
 bool sftp_make_folder(struct sftp *sftp, const char *path, struct failure *failure);
+
+/* Removes a file that was never finished, even when a signal asks to stop; takes seconds at most.
+ */
+bool sftp_discard(struct sftp *sftp, const char *path, struct failure *failure);
 bool sftp_remove_folder(struct sftp *sftp, const char *path, struct failure *failure);
 
 /* The file's bytes, read ahead by SFTP_AHEAD bytes at most; after a drop it goes on where it was,

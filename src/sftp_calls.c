@@ -182,8 +182,11 @@ static bool open_handle(struct sftp *sftp, const struct subject *subject,
   uint32_t size, status;
   if (!make_call(sftp, subject, &call, failure)) return false;
   if (call.type != FXP_HANDLE) {
-    return take_status(&call, subject, &status, failure) &&
-           fail_status(failure, status, subject->doing, subject->path);
+    if (!take_status(&call, subject, &status, failure)) return false;
+    fail_status(failure, status, subject->doing, subject->path);
+    bool new = subject->flags &FXF_CREAT;
+    if (new && failure->code == EXIT_NO_INPUT) failure->code = EXIT_CANT_CREATE;
+    return false;
   }
   const unsigned char *bytes = wire_string(&call.answer, &size);
   bool usable = bytes != NULL && size <= sizeof handle->bytes;
@@ -297,6 +300,19 @@ static bool remove_by(struct sftp *sftp, uint8_t type, const char *path, struct 
 
 bool sftp_remove(struct sftp *sftp, const char *path, struct failure *failure) {
   return remove_by(sftp, FXP_REMOVE, path, failure);
+}
+
+bool sftp_discard(struct sftp *sftp, const char *path, struct failure *failure) {
+  enum { SECONDS = 5 };
+  struct sftp_options *options = &sftp->options, before = *options;
+  options->ssh.connect_seconds = options->ssh.login_seconds = options->ssh.idle_seconds = SECONDS;
+  options->transfer_seconds = SECONDS;
+  options->attempts = options->attempts > 0 ? 1 : 0;
+  stop_grace = true;
+  bool removed = sftp_remove(sftp, path, failure);
+  stop_grace = false;
+  *options = before;
+  return removed;
 }
 
 bool sftp_remove_folder(struct sftp *sftp, const char *path, struct failure *failure) {

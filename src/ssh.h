@@ -52,9 +52,11 @@ bool ssh_wait_any(struct ssh *const *all, size_t count, struct failure *failure)
 bool ssh_peer(const struct ssh *ssh, struct sockaddr_storage *address);
 
 /* Connects just far enough to learn the host key, and trusts nothing: its line for known_hosts, to
- * be freed, and its fingerprint, as ssh-keygen prints it. */
+ * be freed, and its fingerprint, as ssh-keygen prints it. NULL (EXIT_NOT_PERMITTED) when
+ * known_hosts has another key for the host, or has this one revoked; *known tells whether it has
+ * this one. */
 char *ssh_host_key(const struct ssh_options *options, char fingerprint[FINGERPRINT + 1],
-                   struct failure *failure);
+                   bool *known, struct failure *failure);
 
 void ssh_close(struct ssh *ssh);
 

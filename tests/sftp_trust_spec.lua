@@ -164,11 +164,11 @@ describe("a host key that has changed", function()
     it(("is trusted by the commands that the refusal names: %s names"):format(how), function()
       local home, old, new = betrayed(hashed)
       local refused = try(home).err
-      local forget = refused:match "(ssh%-keygen %-R .-), then tallyman"
+      local forget = refused:match "(ssh%-keygen %-R .-), then TALLYMAN"
       assert.truthy(forget, refused)
       local result = shell(home, forget)
       assert.equal(0, result.status, result.err)
-      assert.equal(0, shell(home, refused:match "then (tallyman [^\n]+)" .. " " .. new).status)
+      assert.equal(0, shell(home, refused:match "then (TALLYMAN[^\n]+)" .. " " .. new).status)
       logins.is_in(try(home))
       home.at:restart { host_keys = "host" }
       logins.is_out(try(home), 77, "changed", old, new)

@@ -4,6 +4,7 @@
 local failure = require "tallyman.failure"
 local names = require "tallyman.names"
 local native_clock = require "native.clock"
+local secrets = require "tallyman.secrets"
 local time = require "tallyman.time"
 local validate = require "tallyman.validate"
 
@@ -33,7 +34,7 @@ local function url_like(example, ...)
   local patterns = { ... }
   return { type = "string", check = function(value)
     for _, pattern in ipairs(patterns) do if value:match(pattern) then return nil end end
-    return ("'%s' is no %s"):format((value:gsub("//[^@/]*@", "//")), example)
+    return ("'%s' is no %s"):format(secrets.hide(value), example)
   end }
 end
 
