@@ -153,7 +153,8 @@ static bool ask_methods(struct login *login, bool *open, struct failure *failure
     *open = libssh2_userauth_authenticated(ssh->session) != 0;
     if (*open) return true;
     if (libssh2_session_last_errno(ssh->session) != LIBSSH2_ERROR_EAGAIN) {
-      return ssh_fail(ssh, EXIT_UNAVAILABLE, "the login", failure);
+      return ssh_is_in_time(ssh, "logging in", failure) &&
+             ssh_fail(ssh, EXIT_UNAVAILABLE, "the login", failure);
     }
     if (!ssh_wait_session(ssh, "logging in", failure)) return false;
   }
