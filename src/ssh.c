@@ -80,6 +80,7 @@ bool ssh_wait_session(struct ssh *ssh, const char *doing, struct failure *failur
 
 bool ssh_fail(const struct ssh *ssh, int code, const char *doing, struct failure *failure) {
   char *text = NULL;
+  if (code == EXIT_UNAVAILABLE && !ssh_is_in_time(ssh, doing, failure)) return false;
   libssh2_session_last_error(ssh->session, &text, NULL, 0);
   return fail(failure, code, "%s:%d: %s failed: %s", ssh->options.host, ssh->options.port, doing,
               text == NULL || *text == '\0' ? "the connection is gone" : text);
@@ -129,8 +130,7 @@ static bool shake_hands(struct ssh *ssh, const char *host_keys, struct failure *
     if (!ssh_wait_session(ssh, "exchanging keys", failure)) return false;
   }
   if (result == 0) return true;
-  return ssh_is_in_time(ssh, "exchanging keys", failure) &&
-         ssh_fail(ssh, EXIT_UNAVAILABLE, "the key exchange", failure);
+  return ssh_fail(ssh, EXIT_UNAVAILABLE, "exchanging keys", failure);
 }
 
 /* Connects and exchanges keys; the host key is not checked yet. */

@@ -75,7 +75,7 @@ static bool conclude(struct login *login, int result, struct failure *failure) {
   if (result == 0) return true;
   if (!ssh_is_in_time(login->ssh, "logging in", failure)) return false;
   return !is_lost(login->ssh, result) ||
-         ssh_fail(login->ssh, EXIT_UNAVAILABLE, "the login", failure);
+         ssh_fail(login->ssh, EXIT_UNAVAILABLE, "logging in", failure);
 }
 
 /* Makes an attempt to its end. */
@@ -153,8 +153,7 @@ static bool ask_methods(struct login *login, bool *open, struct failure *failure
     *open = libssh2_userauth_authenticated(ssh->session) != 0;
     if (*open) return true;
     if (libssh2_session_last_errno(ssh->session) != LIBSSH2_ERROR_EAGAIN) {
-      return ssh_is_in_time(ssh, "logging in", failure) &&
-             ssh_fail(ssh, EXIT_UNAVAILABLE, "the login", failure);
+      return ssh_fail(ssh, EXIT_UNAVAILABLE, "logging in", failure);
     }
     if (!ssh_wait_session(ssh, "logging in", failure)) return false;
   }

@@ -34,7 +34,7 @@ bool ssh_is_in_time(const struct ssh *ssh, const char *doing, struct failure *fa
 /* Waits for what libssh2 waits for, or a little less: the caller tries again. */
 bool ssh_wait_session(struct ssh *ssh, const char *doing, struct failure *failure);
 
-/* Fails with libssh2's own words. */
+/* Fails with libssh2's own words; when the deadline has passed, that says more. */
 bool ssh_fail(const struct ssh *ssh, int code, const char *doing, struct failure *failure);
 
 /* Logs in by what the user has and the server takes. EXIT_NOT_PERMITTED: by none of it. */
