@@ -8,6 +8,7 @@ local exchange = require "tallyman.exchange"
 local failure = require "tallyman.failure"
 local host = require "native.host"
 local posix_time = require "posix.time"
+local secrets = require "tallyman.secrets"
 local unistd = require "posix.unistd"
 
 local LIBRARY = host.library:match "^(.*)/[^/]*$"
@@ -114,7 +115,7 @@ end
 
 local function check_exchange(settings)
   local place <close> = exchange.open(settings.exchange, "doctor", settings)
-  print(("exchange %s"):format((settings.exchange:gsub("//[^@/]*@", "//"))))
+  print(("exchange %s"):format(secrets.hide(settings.exchange)))
   if settings.exchange:match "^sftp:" and not check_server(place, settings) then return end
   check("inbound, to read", function()
     if not place:exists(settings.inbound.folder) then
@@ -152,7 +153,7 @@ local function check_table(oms, name, columns)
 end
 
 local function check_oms(settings)
-  print(("OMS %s"):format((settings.oms.database:gsub("//[^@/]*@", "//"))))
+  print(("OMS %s"):format(secrets.hide(settings.oms.database)))
   local oms
   local opened = check("database", function()
     oms = db.open(settings.oms.database)

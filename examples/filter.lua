@@ -39,7 +39,7 @@ end
 --- A file in the making beside the final one: closing it without publish leaves no trace.
 local function part_of(disk, path)
   return setmetatable({ path = ("%s.%d.part"):format(path, unistd.getpid()) },
-    { __close = function(self) if self.path then disk:remove(self.path) end end })
+    { __close = function(self) if self.path then disk:discard(self.path) end end })
 end
 
 local options, from, to = read_arguments()

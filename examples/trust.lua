@@ -35,11 +35,15 @@ end
 local host, expected = arg[1], arg[2]
 if not host or #arg > 2 then failure.raise(failure.usage, USAGE) end
 local options = disk_sftp.options("sftp://" .. host .. "/")
-local line, fingerprint, code = sftp.host_key(options)
-if not line then failure.raise(code, "%s", fingerprint) end
+local line, fingerprint, known = sftp.host_key(options)
+if not line then failure.raise(known, "%s", fingerprint) end
 print(("%s shows the key %s"):format(host, fingerprint))
 if expected and expected ~= fingerprint then
   failure.raise(failure.not_permitted, "that is not %s; nothing is trusted", expected)
+end
+if known then
+  print(("it is trusted already; it stands in %s"):format(options.known_hosts))
+  return
 end
 if not expected and not is_confirmed(fingerprint) then
   failure.raise(failure.not_permitted, "nothing is trusted")

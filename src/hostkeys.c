@@ -44,6 +44,15 @@ static void name_of(const char *host, int port, char name[LONGEST_NAME]) {
     snprintf(name, LONGEST_NAME, "[%s]:%d", host, port);
 }
 
+/* How a URL calls it, which has brackets around an IPv6 address even without a port. */
+static const char *url_name(const char *host, int port, char name[LONGEST_NAME]) {
+  if (port == 22 && strchr(host, ':') != NULL)
+    snprintf(name, LONGEST_NAME, "[%s]", host);
+  else
+    name_of(host, port, name);
+  return name;
+}
+
 /* ---- reading ---- */
 
 /* Adds one line. What libssh2 can't read (a type of key that it doesn't know) trusts nobody. */
@@ -113,15 +122,14 @@ void hostkeys_order(struct hostkeys *keys, const char *host, int port, char *ord
   struct libssh2_knownhost *known;
   name_of(host, port, name);
   order[0] = '\0';
-  for (int round = 0; round < 2 && order[0] == '\0'; round++) {
+  for (int round = 0; round < 2; round++) {
     for (int i = 0; i < KEY_TYPE_COUNT; i++) {
       /* No key reads "?", so a host that has one of this type has another one. */
-      bool wanted = round > 0 || compare(keys->trusted, name, "?", 1, KEY_TYPES[i].known, &known) ==
-                                     LIBSSH2_KNOWNHOST_CHECK_MISMATCH;
+      bool has_one = compare(keys->trusted, name, "?", 1, KEY_TYPES[i].known, &known) ==
+                     LIBSSH2_KNOWNHOST_CHECK_MISMATCH;
       size_t used = strlen(order);
-      if (wanted) {
-        snprintf(order + used, size - used, "%s%s", used > 0 ? "," : "", KEY_TYPES[i].algorithms);
-      }
+      if (has_one != (round == 0)) continue;
+      snprintf(order + used, size - used, "%s%s", used > 0 ? "," : "", KEY_TYPES[i].algorithms);
     }
   }
 }
@@ -169,8 +177,8 @@ static void known_fingerprint(const struct libssh2_knownhost *known, char text[F
 }
 
 bool hostkeys_check(struct hostkeys *keys, LIBSSH2_SESSION *session, const char *host, int port,
-                    struct failure *failure) {
-  char name[LONGEST_NAME], shown[FINGERPRINT + 1], expected[FINGERPRINT + 1];
+                    bool strangers, struct failure *failure) {
+  char name[LONGEST_NAME], url[LONGEST_NAME], shown[FINGERPRINT + 1], expected[FINGERPRINT + 1];
   struct libssh2_knownhost *known = NULL;
   size_t size;
   int type;
@@ -193,14 +201,17 @@ bool hostkeys_check(struct hostkeys *keys, LIBSSH2_SESSION *session, const char 
       known_fingerprint(known, expected);
       return fail(failure, EXIT_NOT_PERMITTED,
                   "the host key of %s has changed: %s knows %s, the server shows %s (%s); somebody "
-                  "may be in between. If its owner confirms the new one: ssh-keygen -R '%s' -f %s, "
-                  "then tallyman examples/trust.lua %s",
-                  name, keys->file, expected, shown, key_type->name, name, keys->file, name);
+                  "may be in between. If its owner confirms the new one: ssh-keygen -R '%s' -f "
+                  "'%s', then TALLYMAN_KNOWN_HOSTS='%s' tallyman examples/trust.lua '%s'",
+                  name, keys->file, expected, shown, key_type->name, name, keys->file, keys->file,
+                  url_name(host, port, url));
     default:
+      if (strangers) return true;
       return fail(failure, EXIT_NOT_PERMITTED,
                   "the host key of %s is unknown: %s has none for it, the server shows %s (%s). If "
-                  "its owner confirms that: tallyman examples/trust.lua %s",
-                  name, keys->file, shown, key_type->name, name);
+                  "its owner confirms that: TALLYMAN_KNOWN_HOSTS='%s' tallyman examples/trust.lua "
+                  "'%s'",
+                  name, keys->file, shown, key_type->name, keys->file, url_name(host, port, url));
   }
 }
 

@@ -15,14 +15,15 @@ struct hostkeys;
 /* Reads the file; one that isn't there trusts nobody. NULL on failure. */
 struct hostkeys *hostkeys_read(LIBSSH2_SESSION *session, const char *file, struct failure *failure);
 
-/* The host key algorithms to ask for, best first: those whose keys are known for this host, if
- * there are any, for a server's other keys would only be strangers. */
+/* The host key algorithms to ask for: first those whose keys are known for this host, for a
+ * server's other keys would only be strangers. */
 void hostkeys_order(struct hostkeys *keys, const char *host, int port, char *order, size_t size);
 
 /* Fails with EXIT_NOT_PERMITTED, telling fingerprints and what to do, unless the key that the
- * server has shown is known for this host and not revoked. */
+ * server has shown is known for this host and not revoked; with `strangers`, a host of which
+ * nothing is known will do, too. */
 bool hostkeys_check(struct hostkeys *keys, LIBSSH2_SESSION *session, const char *host, int port,
-                    struct failure *failure);
+                    bool strangers, struct failure *failure);
 
 /* The fingerprint of the key that the server has shown, as ssh-keygen prints it. */
 void hostkeys_fingerprint(LIBSSH2_SESSION *session, char text[FINGERPRINT + 1]);

@@ -1,5 +1,5 @@
 /* A host may have several addresses, of which some lead nowhere: they are tried one after the
- * other, all within one deadline. A signal ends the wait. */
+ * other, each for its share of the time. A signal ends the wait. */
 #define _GNU_SOURCE
 #include "net.h"
 
@@ -8,16 +8,25 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "stream.h"
 
-struct timespec net_deadline(int seconds) {
+/* The time so many milliseconds from now. */
+static struct timespec after(long long milliseconds) {
   struct timespec deadline;
   clock_gettime(CLOCK_MONOTONIC, &deadline);
-  deadline.tv_sec += seconds;
+  long long nanoseconds = deadline.tv_nsec + milliseconds % 1000 * 1000000;
+  deadline.tv_sec += (time_t)(milliseconds / 1000 + nanoseconds / 1000000000);
+  deadline.tv_nsec = (long)(nanoseconds % 1000000000);
   return deadline;
+}
+
+struct timespec net_deadline(int seconds) {
+  return after(seconds * 1000LL);
 }
 
 int net_milliseconds_left(const struct timespec *deadline) {
@@ -26,6 +35,12 @@ int net_milliseconds_left(const struct timespec *deadline) {
   long long left = (long long)(deadline->tv_sec - now.tv_sec) * 1000 +
                    (deadline->tv_nsec - now.tv_nsec) / 1000000;
   return left < 0 ? 0 : (int)left;
+}
+
+double net_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + now.tv_nsec / 1e9;
 }
 
 /* Starts to connect to one address; the socket, or -1 with errno. */
@@ -66,22 +81,78 @@ static int connect_to(const struct addrinfo *address, const struct timespec *dea
   return -1;
 }
 
+int net_start(const struct sockaddr_storage *address, struct failure *failure) {
+  struct addrinfo info = {.ai_family = address->ss_family,
+                          .ai_socktype = SOCK_STREAM,
+                          .ai_addr = (struct sockaddr *)(uintptr_t)address,
+                          .ai_addrlen = sizeof *address};
+  int opened = start_connect(&info);
+  if (opened < 0) fail_errno(failure, EXIT_UNAVAILABLE, "cannot connect once more");
+  return opened;
+}
+
+/* ---- names ---- */
+
+/* A name being looked up. The resolver writes into it whenever it is done, so that one given up is
+ * never freed. */
+struct lookup {
+  struct gaicb request;
+  struct addrinfo hints;
+  char host[256], service[12];
+};
+
+/* Waits for the resolver: 0, or getaddrinfo's number for why there is no answer. */
+static int await_lookup(struct lookup *lookup, const struct timespec *deadline,
+                        struct failure *failure) {
+  const struct gaicb *list[] = {&lookup->request};
+  for (;;) {
+    int state = gai_error(&lookup->request), left = net_milliseconds_left(deadline);
+    if (state != EAI_INPROGRESS) return state;
+    if (left == 0) return EAI_AGAIN;
+    struct timespec wait = {left / 1000, left % 1000 * 1000000L};
+    gai_suspend(list, 1, &wait);
+    if (!check_stop(failure)) return EAI_INTR;
+  }
+}
+
+/* The host's addresses, to be freed by freeaddrinfo; NULL on failure. The resolver has no limit of
+ * its own that could be relied on. */
+static struct addrinfo *look_up(const char *host, int port, const struct timespec *deadline,
+                                struct failure *failure) {
+  struct lookup *lookup = calloc(1, sizeof *lookup);
+  if (lookup == NULL || strlen(host) >= sizeof lookup->host) {
+    free(lookup);
+    fail(failure, EXIT_UNAVAILABLE, "cannot look up the host %.80s", host);
+    return NULL;
+  }
+  strcpy(lookup->host, host);
+  snprintf(lookup->service, sizeof lookup->service, "%d", port);
+  lookup->hints = (struct addrinfo){.ai_socktype = SOCK_STREAM};
+  lookup->request = (struct gaicb){
+      .ar_name = lookup->host, .ar_service = lookup->service, .ar_request = &lookup->hints};
+  struct gaicb *list[] = {&lookup->request};
+  int wrong = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+  if (wrong == 0) wrong = await_lookup(lookup, deadline, failure);
+  struct addrinfo *addresses = wrong == 0 ? lookup->request.ar_result : NULL;
+  if (wrong != 0 && wrong != EAI_INTR) {
+    fail(failure, EXIT_UNAVAILABLE, "cannot find the host %s: %s", host, gai_strerror(wrong));
+  }
+  if (gai_error(&lookup->request) != EAI_INPROGRESS) free(lookup);
+  return addresses;
+}
+
 int net_connect(const char *host, int port, const struct timespec *deadline,
                 struct failure *failure) {
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *addresses;
-  char service[12];
+  struct addrinfo *addresses = look_up(host, port, deadline, failure);
   int opened = -1;
-  snprintf(service, sizeof service, "%d", port);
-  int wrong = getaddrinfo(host, service, &hints, &addresses);
-  if (wrong != 0) {
-    fail(failure, EXIT_UNAVAILABLE, "cannot find the host %s: %s", host, gai_strerror(wrong));
-    return -1;
-  }
+  int count = 0;
+  for (struct addrinfo *at = addresses; at != NULL; at = at->ai_next) count++;
   for (struct addrinfo *at = addresses; at != NULL && opened < 0; at = at->ai_next) {
-    opened = connect_to(at, deadline);
+    struct timespec share = after(net_milliseconds_left(deadline) / count--);
+    opened = connect_to(at, &share);
     if (opened < 0 && !check_stop(failure)) break;
     if (opened < 0) fail_errno(failure, EXIT_UNAVAILABLE, "cannot connect to %s:%d", host, port);
   }
-  freeaddrinfo(addresses);
+  if (addresses != NULL) freeaddrinfo(addresses);
   return opened;
 }

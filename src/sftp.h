@@ -23,6 +23,8 @@ struct sftp_attributes {
 struct sftp_options {
   struct ssh_options ssh; /* copied, its texts too */
   int attempts;           /* to connect again, in a row, after a drop */
+  int sessions;           /* side by side for one large file on a long link, at most; from 1 */
+  int transfer_seconds;   /* for one file, or one question; from 1 */
 };
 
 struct sftp;
@@ -70,12 +72,16 @@ bool sftp_replace(struct sftp *sftp, const char *from, const char *to, struct fa
 /* What isn't there is removed already; a folder that is there is made already. */
 bool sftp_remove(struct sftp *sftp, const char *path, struct failure *failure);
 bool sftp_make_folder(struct sftp *sftp, const char *path, struct failure *failure);
+
+/* Removes a file that was never finished, even when a signal asks to stop; takes seconds at most.
+ */
+bool sftp_discard(struct sftp *sftp, const char *path, struct failure *failure);
 bool sftp_remove_folder(struct sftp *sftp, const char *path, struct failure *failure);
 
 /* The file's bytes, read ahead by SFTP_AHEAD bytes at most; after a drop it goes on where it was,
  * if size and time are still the same. Ends with a failure when the file has changed meanwhile.
  * `name` is what messages call it. */
-enum { SFTP_AHEAD = 8 * 1024 * 1024 };
+enum { SFTP_AHEAD = 16 * 1024 * 1024 };
 struct source *sftp_source(struct sftp *sftp, const char *path, const char *name,
                            struct failure *failure);
 

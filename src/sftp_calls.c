@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sftp_wire.h"
+#include "net.h"
+#include "sftp_session.h"
 
 /* A request and a copy of its answer. */
 struct call {
@@ -24,16 +25,6 @@ static void call_answered(struct sftp_request *self, uint8_t type, struct wire *
   call->answer.size = size;
 }
 
-/* Sends what was begun for the call and waits for its answer. */
-static bool finish_call(struct sftp *sftp, struct call *call, struct failure *failure) {
-  sftp_end(sftp);
-  while (call->request.pending) {
-    if (!sftp_pump(sftp, true, failure)) return false;
-  }
-  if (call->answer.bytes == NULL) return fail(failure, EXIT_INTERNAL, "out of memory");
-  return true;
-}
-
 /* What a call is about. */
 struct subject {
   uint8_t type;
@@ -42,6 +33,7 @@ struct subject {
   const char *path, *other;         /* one or two names, */
   const struct sftp_handle *handle; /* or a handle */
   uint32_t flags;                   /* for FXP_OPEN */
+  struct timespec deadline;         /* of the whole, if it is more than this call */
 };
 
 /* Writes the request. */
@@ -64,9 +56,33 @@ static bool begin_call(struct sftp *sftp, const struct subject *subject, struct 
   return true;
 }
 
+/* Notes how long an answer took. */
+static void note_round_trip(struct sftp *sftp, double seconds) {
+  if (sftp->round_trip == 0 || seconds < sftp->round_trip) sftp->round_trip = seconds;
+}
+
+/* Sends what was begun for the call and waits for its answer. */
+static bool finish_call(struct sftp *sftp, const struct subject *subject, struct call *call,
+                        struct failure *failure) {
+  struct timespec deadline = subject->deadline;
+  if (deadline.tv_sec == 0) deadline = net_deadline(sftp->options.transfer_seconds);
+  double began = net_seconds();
+  sftp_end(sftp);
+  while (call->request.pending) {
+    if (!sftp_pump(sftp, true, failure)) return false;
+    if (net_milliseconds_left(&deadline) > 0) continue;
+    sftp_drop(sftp); /* the answer, should it come, has no place any more */
+    return fail(failure, EXIT_TRY_AGAIN, "cannot %s %s within the %d seconds that it may take",
+                subject->doing, subject->path, sftp->options.transfer_seconds);
+  }
+  if (call->answer.bytes == NULL) return fail(failure, EXIT_INTERNAL, "out of memory");
+  note_round_trip(sftp, net_seconds() - began);
+  return true;
+}
+
 static bool call_once(struct sftp *sftp, const struct subject *subject, struct call *call,
                       struct failure *failure) {
-  return begin_call(sftp, subject, call, failure) && finish_call(sftp, call, failure);
+  return begin_call(sftp, subject, call, failure) && finish_call(sftp, subject, call, failure);
 }
 
 /* Makes the call, again after a drop; those with a handle can't be, for the handle is void then.
@@ -166,8 +182,11 @@ static bool open_handle(struct sftp *sftp, const struct subject *subject,
   uint32_t size, status;
   if (!make_call(sftp, subject, &call, failure)) return false;
   if (call.type != FXP_HANDLE) {
-    return take_status(&call, subject, &status, failure) &&
-           fail_status(failure, status, subject->doing, subject->path);
+    if (!take_status(&call, subject, &status, failure)) return false;
+    fail_status(failure, status, subject->doing, subject->path);
+    bool new = subject->flags &FXF_CREAT;
+    if (new && failure->code == EXIT_NO_INPUT) failure->code = EXIT_CANT_CREATE;
+    return false;
   }
   const unsigned char *bytes = wire_string(&call.answer, &size);
   bool usable = bytes != NULL && size <= sizeof handle->bytes;
@@ -229,6 +248,7 @@ static bool visit_names(struct wire *answer, uint32_t *count, sftp_visitor *visi
 static bool read_folder(struct sftp *sftp, const struct sftp_handle *handle, const char *path,
                         sftp_visitor *visit, void *context, struct failure *failure) {
   struct subject subject = {.type = FXP_READDIR, .doing = "list", .path = path, .handle = handle};
+  subject.deadline = net_deadline(sftp->options.transfer_seconds);
   for (;;) {
     struct call call;
     uint32_t status, count;
@@ -280,6 +300,19 @@ static bool remove_by(struct sftp *sftp, uint8_t type, const char *path, struct 
 
 bool sftp_remove(struct sftp *sftp, const char *path, struct failure *failure) {
   return remove_by(sftp, FXP_REMOVE, path, failure);
+}
+
+bool sftp_discard(struct sftp *sftp, const char *path, struct failure *failure) {
+  enum { SECONDS = 5 };
+  struct sftp_options *options = &sftp->options, before = *options;
+  options->ssh.connect_seconds = options->ssh.login_seconds = options->ssh.idle_seconds = SECONDS;
+  options->transfer_seconds = SECONDS;
+  options->attempts = options->attempts > 0 ? 1 : 0;
+  stop_grace = true;
+  bool removed = sftp_remove(sftp, path, failure);
+  stop_grace = false;
+  *options = before;
+  return removed;
 }
 
 bool sftp_remove_folder(struct sftp *sftp, const char *path, struct failure *failure) {

@@ -4,32 +4,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sftp_wire.h"
+#include "sftp_lanes.h"
 
-enum { QUEUED = 1024 * 1024 }; /* bytes that wait to go out */
+/* What a file must have had written before more lanes are opened for the rest, whose size nobody
+ * knows. */
+enum { MUCH = 32 * 1024 * 1024 };
 
 /* One piece of the file. */
 struct piece {
   struct sftp_request request; /* first, so that an answer finds its piece */
   struct sftp_sink *sink;
+  struct lane *lane; /* where it was sent */
   uint64_t offset;
-  uint32_t size;
+  uint32_t size; /* 0: confirmed */
   bool sent;
   unsigned char *bytes;
 };
 
 struct sftp_sink {
   struct sink base;
-  struct sftp *sftp;
-  char *path;
-  struct sftp_handle handle;
-  unsigned generation; /* of the handle */
-  bool open;
+  struct lanes lanes;
   struct piece *pieces;
   size_t count, oldest, held; /* pieces in the ring; the oldest; how many hold bytes */
   uint32_t piece_size;
   uint64_t next;          /* offset of the next piece */
-  int tries;              /* to connect again since a piece was confirmed last */
   struct failure failure; /* what an answer said; code 0: nothing wrong */
 };
 
@@ -42,40 +40,36 @@ static void piece_answered(struct sftp_request *self, uint8_t type, struct wire 
   struct sftp_sink *sink = piece->sink;
   uint32_t status = type == FXP_STATUS ? wire_u32(answer) : FX_BAD_MESSAGE;
   if (answer->broken) status = FX_BAD_MESSAGE;
-  if (status == FX_OK)
+  piece->lane->under_way -= piece->size;
+  if (status == FX_OK) {
     piece->size = 0;
-  else if (sink->failure.code == 0)
+    sink->lanes.tries = 0;
+  } else if (sink->failure.code == 0) {
     fail_status(&sink->failure, status, "write", sink->base.name);
-}
-
-/* Sends a piece. */
-static bool send_piece(struct sftp_sink *sink, struct piece *piece, struct failure *failure) {
-  piece->request.answered = piece_answered;
-  if (!sftp_begin(sink->sftp, FXP_WRITE, &piece->request, failure)) return false;
-  sftp_put_string(sink->sftp, sink->handle.bytes, sink->handle.size);
-  sftp_put_u64(sink->sftp, piece->offset);
-  sftp_put_string(sink->sftp, piece->bytes, piece->size);
-  sftp_end(sink->sftp);
-  piece->sent = true;
-  return true;
-}
-
-/* ---- the file, again ---- */
-
-/* Opens the part again after a drop, and lets all that wasn't confirmed be sent again. */
-static bool open_again(struct sftp_sink *sink, struct failure *failure) {
-  if (!sftp_open_file(sink->sftp, sink->path, FXF_WRITE, &sink->handle, failure)) return false;
-  sink->generation = sftp_generation(sink->sftp);
-  for (size_t i = 0; i < sink->held; i++) piece_at(sink, i)->sent = false;
-  return true;
-}
-
-static bool ensure_open(struct sftp_sink *sink, struct failure *failure) {
-  while (sink->generation != sftp_generation(sink->sftp)) {
-    if (open_again(sink, failure)) return true;
-    if (!sftp_recover(sink->sftp, &sink->tries, "going on with writing", failure)) return false;
   }
+}
+
+/* Sends a piece by a lane. */
+static bool send_piece(struct sftp_sink *sink, struct piece *piece, struct lane *lane,
+                       struct failure *failure) {
+  piece->request.answered = piece_answered;
+  piece->sink = sink;
+  piece->lane = lane;
+  if (!sftp_begin(lane->sftp, FXP_WRITE, &piece->request, failure)) return false;
+  sftp_put_string(lane->sftp, lane->handle.bytes, lane->handle.size);
+  sftp_put_u64(lane->sftp, piece->offset);
+  sftp_put_string(lane->sftp, piece->bytes, piece->size);
+  sftp_end(lane->sftp);
+  piece->sent = true;
+  lane->under_way += piece->size;
   return true;
+}
+
+/* Whether a piece has to be sent: filled, and not on its way; or lost with its lane. The last one
+ * may still be filled further, unless `all` are to go. */
+static bool is_due(struct sftp_sink *sink, const struct piece *piece, bool last, bool all) {
+  if (piece->size == 0 || piece->request.pending) return false;
+  return piece->sent || piece->size == sink->piece_size || !last || all;
 }
 
 /* Lets go of confirmed pieces at the old end of the ring. */
@@ -86,36 +80,42 @@ static void retire(struct sftp_sink *sink) {
   }
 }
 
-/* Sends full pieces that aren't sent, as long as little waits to go out; with `all`, the last one,
- * too. */
+/* Sends what is due, as far as the lanes take it. */
 static bool send_pieces(struct sftp_sink *sink, bool all, struct failure *failure) {
-  for (size_t i = 0; i < sink->held && sftp_queued(sink->sftp) < QUEUED; i++) {
+  for (size_t i = 0; i < sink->held; i++) {
     struct piece *piece = piece_at(sink, i);
-    bool ready = piece->size == sink->piece_size || (all && piece->size > 0);
-    bool more = i + 1 < sink->held && piece->size > 0; /* only the last one may be filled further */
-    if (!piece->sent && (ready || more) && !send_piece(sink, piece, failure)) return false;
+    if (!is_due(sink, piece, i + 1 == sink->held, all)) continue;
+    struct lane *lane = lanes_pick(&sink->lanes, piece->size);
+    if (lane == NULL) return true;
+    if (!send_piece(sink, piece, lane, failure)) return false;
   }
   return true;
 }
 
+/* More sessions for what is long already, where the server has a real file behind the handles: one
+ * that can't sync may not take writes out of order. */
+static void grow(struct sftp_sink *sink) {
+  bool able = sftp_features(sink->lanes.all[0].sftp)->fsync;
+  if (able && sink->next >= MUCH) lanes_grow(&sink->lanes, UINT64_MAX);
+}
+
 /* Works until at most `most` pieces are held; connects again as often as it takes. */
 static bool work_down(struct sftp_sink *sink, size_t most, bool all, struct failure *failure) {
+  struct lanes *lanes = &sink->lanes;
   for (;;) {
-    if (!ensure_open(sink, failure)) return false;
+    if (!lanes_ready(lanes, failure)) return false;
     bool going = send_pieces(sink, all, failure);
     retire(sink);
-    if (going && sink->failure.code == 0 && sink->held <= most) {
-      going = sftp_pump(sink->sftp, false, failure);
-      if (going && sink->failure.code == 0) return true;
-    } else if (going && sink->failure.code == 0) {
-      going = sftp_pump(sink->sftp, true, failure);
-    }
+    bool enough = sink->held <= most;
+    going = going && lanes_pump(lanes, !enough, failure);
     if (sink->failure.code != 0) {
       *failure = sink->failure;
       return false;
     }
-    if (!going && !sftp_recover(sink->sftp, &sink->tries, "going on with writing", failure))
+    if (going && enough) return true;
+    if (!going && !sftp_recover(lanes->all[0].sftp, &lanes->tries, lanes->doing, failure)) {
       return false;
+    }
   }
 }
 
@@ -132,11 +132,11 @@ static struct piece *open_piece(struct sftp_sink *sink, struct failure *failure)
     fail(failure, EXIT_INTERNAL, "out of memory");
     return NULL;
   }
-  piece->sink = sink;
   piece->offset = sink->next;
   piece->size = 0;
   piece->sent = false;
   sink->held++;
+  grow(sink);
   return piece;
 }
 
@@ -160,50 +160,52 @@ static bool sink_write_bytes(struct sink *self, const void *bytes, size_t size,
 
 /* Checks what the server has; asks it to sync where it can. */
 static bool check_and_close(struct sftp_sink *sink, struct failure *failure) {
+  struct lane *first = &sink->lanes.all[0];
   struct sftp_attributes now;
   const char *name = sink->base.name;
-  if (sftp_features(sink->sftp)->fsync && !sftp_fsync(sink->sftp, &sink->handle, name, failure)) {
+  if (sftp_features(first->sftp)->fsync &&
+      !sftp_fsync(first->sftp, &first->handle, name, failure)) {
     return false;
   }
-  if (!sftp_fstat(sink->sftp, &sink->handle, name, &now, failure)) return false;
+  if (!sftp_fstat(first->sftp, &first->handle, name, &now, failure)) return false;
   if (now.has_size && now.size != sink->next) {
     return fail(failure, EXIT_IO, "%s has %llu bytes where %llu were written", name,
                 (unsigned long long)now.size, (unsigned long long)sink->next);
   }
-  sink->open = false;
-  return sftp_close_file(sink->sftp, &sink->handle, name, failure);
+  struct sftp_handle handle = first->handle;
+  first->handle.size = 0;
+  return sftp_close_file(first->sftp, &handle, name, failure);
 }
 
 static bool sink_finish_file(struct sink *self, struct failure *failure) {
   struct sftp_sink *sink = (struct sftp_sink *)self;
+  struct lanes *lanes = &sink->lanes;
   for (;;) {
-    if (!work_down(sink, 0, true, failure)) return false;
+    if (!work_down(sink, 0, true, failure) || !lanes_join(lanes, failure)) return false;
     if (check_and_close(sink, failure)) return true;
-    if (!sftp_recover(sink->sftp, &sink->tries, "to finish writing", failure)) return false;
-    sink->open = true;
+    if (!sftp_recover(lanes->all[0].sftp, &lanes->tries, "to finish writing", failure)) {
+      return false;
+    }
   }
 }
 
-/* Waits for what is under way, for its pieces are about to go, and closes the handle. */
-static void let_go(struct sftp_sink *sink) {
+/* Waits for what is under way on the first lane, for its pieces are about to go. */
+static void settle(struct sftp_sink *sink) {
   struct failure ignored = {0};
   for (size_t i = 0; i < sink->count; i++) {
-    while (sink->pieces[i].request.pending) {
-      if (!sftp_pump(sink->sftp, true, &ignored)) return;
+    struct piece *piece = &sink->pieces[i];
+    while (piece->request.pending && piece->lane == sink->lanes.all) {
+      if (!sftp_pump(piece->lane->sftp, true, &ignored)) return;
     }
-  }
-  if (sink->open && sink->generation == sftp_generation(sink->sftp)) {
-    sftp_close_file(sink->sftp, &sink->handle, sink->base.name, &ignored);
   }
 }
 
 static void sink_close_file(struct sink *self) {
   struct sftp_sink *sink = (struct sftp_sink *)self;
-  if (sink->pieces != NULL) let_go(sink);
+  if (sink->pieces != NULL) settle(sink);
+  lanes_close(&sink->lanes);
   for (size_t i = 0; sink->pieces != NULL && i < sink->count; i++) free(sink->pieces[i].bytes);
   free(sink->pieces);
-  free(sink->path);
-  sftp_release(sink->sftp);
   digest_free(self->digest);
   free(self->name);
   free(sink);
@@ -213,24 +215,23 @@ static void sink_close_file(struct sink *self) {
 static struct sftp_sink *new_sink(struct sftp *sftp, const char *path, const char *name,
                                   struct failure *failure) {
   struct sftp_sink *sink = calloc(1, sizeof *sink);
-  if (sink != NULL) {
-    sink->sftp = sftp;
-    sftp_hold(sftp);
-    sink->base.write = sink_write_bytes;
-    sink->base.finish = sink_finish_file;
-    sink->base.close = sink_close_file;
-    sink->base.name = strdup(name);
-    sink->base.digest = digest_new(DIGEST_SHA256, failure);
-    sink->path = strdup(path);
-    sink->piece_size = sftp_features(sftp)->write_size;
-    sink->count = SFTP_AHEAD / sink->piece_size;
-    sink->pieces = calloc(sink->count, sizeof *sink->pieces);
-    if (sink->base.name != NULL && sink->path != NULL && sink->pieces != NULL &&
-        sink->base.digest != NULL) {
-      return sink;
-    }
-    sink_close_file(&sink->base);
+  if (sink == NULL || !lanes_init(&sink->lanes, sftp, path, name, failure)) {
+    if (sink == NULL) fail(failure, EXIT_INTERNAL, "out of memory");
+    if (sink != NULL) sink_close_file(&sink->base);
+    return NULL;
   }
+  sink->lanes.doing = "going on with writing";
+  sink->lanes.flags = FXF_WRITE;
+  sink->base.write = sink_write_bytes;
+  sink->base.finish = sink_finish_file;
+  sink->base.close = sink_close_file;
+  sink->base.name = strdup(name);
+  sink->base.digest = digest_new(DIGEST_SHA256, failure);
+  sink->piece_size = sftp_features(sftp)->write_size;
+  sink->count = SFTP_AHEAD / sink->piece_size;
+  sink->pieces = calloc(sink->count, sizeof *sink->pieces);
+  if (sink->base.name != NULL && sink->pieces != NULL && sink->base.digest != NULL) return sink;
+  sink_close_file(&sink->base);
   fail(failure, EXIT_INTERNAL, "out of memory");
   return NULL;
 }
@@ -239,16 +240,18 @@ struct sink *sftp_sink(struct sftp *sftp, const char *path, const char *name,
                        struct failure *failure) {
   struct sftp_sink *sink = new_sink(sftp, path, name, failure);
   if (sink == NULL) return NULL;
+  struct sftp_handle *handle = &sink->lanes.all[0].handle;
   unsigned generation = sftp_generation(sftp);
   uint32_t flags = FXF_WRITE | FXF_CREAT | FXF_EXCL;
-  bool opened = sftp_open_file(sftp, path, flags, &sink->handle, failure);
+  bool opened = sftp_open_file(sftp, path, flags, handle, failure);
   if (!opened && generation != sftp_generation(sftp) && failure->code != EXIT_UNAVAILABLE) {
     /* The answer was lost with the connection: the file that is there now is this one. */
-    opened = sftp_open_file(sftp, path, FXF_WRITE | FXF_TRUNC, &sink->handle, failure);
+    opened = sftp_open_file(sftp, path, FXF_WRITE | FXF_TRUNC, handle, failure);
   }
-  sink->open = opened;
-  sink->generation = sftp_generation(sftp);
-  if (opened) return &sink->base;
+  if (opened) {
+    lanes_opened(&sink->lanes);
+    return &sink->base;
+  }
   sink_close_file(&sink->base);
   return NULL;
 }

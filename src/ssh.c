@@ -1,24 +1,27 @@
 /* libssh2 never blocks here: whatever would wait comes back as "again", and then one poll waits for
  * the socket, a signal or the deadline of what is being done. */
 #define _GNU_SOURCE
-#include "ssh.h"
-
 #include <errno.h>
-#include <libssh2.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "hostkeys.h"
 #include "net.h"
+#include "ssh_session.h"
 #include "stream.h"
 
 /* The receive window bounds what may be under way: at 100 ms round trip it allows 160 MB/s. */
-enum { WINDOW = 16 * 1024 * 1024, PACKET = 32 * 1024, KEEP_ALIVE_SECONDS = 15 };
+enum {
+  WINDOW = 16 * 1024 * 1024,
+  PACKET = 32 * 1024,
+  KEEP_ALIVE_SECONDS = 15,
+  AGENT_MILLISECONDS = 5000, /* that an agent may take for an answer */
+  CANCEL_MILLISECONDS = 50   /* within which a connection that isn't wanted any more ends */
+};
 
 /* ChaCha20 first: libssh2 gives AES to libcrypto in small pieces, which takes half as long again.
  */
@@ -26,59 +29,89 @@ static const char CIPHERS[] =
     "chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr,aes128-gcm@openssh.com,"
     "aes256-gcm@openssh.com";
 
-struct ssh {
-  struct ssh_options options;
-  int socket;
-  LIBSSH2_SESSION *session;
-  LIBSSH2_CHANNEL *channel;
-  struct timespec deadline; /* of what is being done */
-  /* Which of both has sent half a packet (reading sends, too: how much more may come). libssh2
-   * takes no other packet before the rest of that one is sent, so it is that one's turn alone. */
-  enum { NOBODY, READER, WRITER } unfinished;
-};
-
 /* ---- waiting ---- */
 
-static void set_deadline(struct ssh *ssh, int seconds) { ssh->deadline = net_deadline(seconds); }
-
-/* Waits for the socket. Fails at the deadline and when a signal asks to stop. */
-static bool wait_for(struct ssh *ssh, short events, const char *doing, struct failure *failure) {
-  for (;;) {
-    struct pollfd poller = {.fd = ssh->socket, .events = events};
-    if (!check_stop(failure)) return false;
-    int left = net_milliseconds_left(&ssh->deadline), keep_alive = 0;
-    if (left == 0) {
-      return fail(failure, EXIT_UNAVAILABLE, "%s:%d: no answer in time while %s", ssh->options.host,
-                  ssh->options.port, doing);
-    }
-    if (ssh->channel != NULL && ssh->unfinished == NOBODY) {
-      libssh2_keepalive_send(ssh->session, &keep_alive);
-    }
-    if (keep_alive > 0 && keep_alive * 1000 < left) left = keep_alive * 1000;
-    int ready = poll(&poller, 1, left);
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) {
-      return fail_errno(failure, EXIT_UNAVAILABLE, "cannot wait for %s", ssh->options.host);
-    }
-  }
+/* Fails when nobody wants the connection any more. */
+static bool is_wanted(const struct ssh *ssh, struct failure *failure) {
+  if (!check_stop(failure)) return false;
+  if (ssh->options.cancelled == NULL || !atomic_load(ssh->options.cancelled)) return true;
+  return fail(failure, EXIT_TRY_AGAIN, "the connection to %s isn't wanted any more",
+              ssh->options.host);
 }
 
-/* Waits for what libssh2 waits for. */
-static bool wait_session(struct ssh *ssh, const char *doing, struct failure *failure) {
-  int directions = libssh2_session_block_directions(ssh->session);
-  short events = 0;
+bool ssh_is_in_time(const struct ssh *ssh, const char *doing, struct failure *failure) {
+  if (net_milliseconds_left(&ssh->deadline) > 0) return is_wanted(ssh, failure);
+  return fail(failure, EXIT_UNAVAILABLE, "%s:%d: no answer in time while %s", ssh->options.host,
+              ssh->options.port, doing);
+}
+
+/* What to wait for: events of the socket, and *left milliseconds at most. */
+static struct pollfd waiting(struct ssh *ssh, int *left) {
+  int directions = libssh2_session_block_directions(ssh->session), until = 0, keep_alive = 0;
+  struct pollfd poller = {.fd = ssh->socket};
   if (ssh->unfinished != NOBODY) directions = LIBSSH2_SESSION_BLOCK_OUTBOUND;
-  if (directions & LIBSSH2_SESSION_BLOCK_INBOUND) events |= POLLIN;
-  if (directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) events |= POLLOUT;
-  return wait_for(ssh, events == 0 ? POLLIN : events, doing, failure);
+  if (directions & LIBSSH2_SESSION_BLOCK_INBOUND) poller.events |= POLLIN;
+  if (directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) poller.events |= POLLOUT;
+  if (poller.events == 0) poller.events = POLLIN;
+  if (ssh->channel != NULL && ssh->unfinished == NOBODY) {
+    libssh2_keepalive_send(ssh->session, &keep_alive);
+  }
+  until = net_milliseconds_left(&ssh->deadline);
+  if (keep_alive > 0 && keep_alive * 1000 < *left) *left = keep_alive * 1000;
+  if (until > 0 && until < *left) *left = until;
+  if (ssh->options.cancelled != NULL && *left > CANCEL_MILLISECONDS) *left = CANCEL_MILLISECONDS;
+  return poller;
 }
 
-/* Fails with libssh2's own words. */
-static bool fail_ssh(const struct ssh *ssh, int code, const char *doing, struct failure *failure) {
+bool ssh_wait_any(struct ssh *const *all, size_t count, struct failure *failure) {
+  struct pollfd pollers[SSH_WAIT_MOST];
+  int left = KEEP_ALIVE_SECONDS * 1000;
+  for (size_t i = 0; i < count; i++) pollers[i] = waiting(all[i], &left);
+  if (!check_stop(failure)) return false;
+  if (poll(pollers, count, left) < 0 && errno != EINTR) {
+    return fail_errno(failure, EXIT_UNAVAILABLE, "cannot wait for %s", all[0]->options.host);
+  }
+  return check_stop(failure);
+}
+
+bool ssh_wait_session(struct ssh *ssh, const char *doing, struct failure *failure) {
+  return ssh_is_in_time(ssh, doing, failure) && ssh_wait_any(&ssh, 1, failure);
+}
+
+bool ssh_fail(const struct ssh *ssh, int code, const char *doing, struct failure *failure) {
   char *text = NULL;
+  if (code == EXIT_UNAVAILABLE && !ssh_is_in_time(ssh, doing, failure)) return false;
   libssh2_session_last_error(ssh->session, &text, NULL, 0);
   return fail(failure, code, "%s:%d: %s failed: %s", ssh->options.host, ssh->options.port, doing,
               text == NULL || *text == '\0' ? "the connection is gone" : text);
+}
+
+/* ---- what libssh2 calls ---- */
+
+/* Receives for libssh2, which reads on and on as long as something comes, and waits for an agent
+ * without an end: so both have the deadline here. */
+static ssize_t receive(libssh2_socket_t from, void *into, size_t size, int flags, void **abstract) {
+  struct ssh *ssh = *abstract;
+  struct failure failure;
+  while (ssh->channel == NULL) {
+    struct pollfd poller = {.fd = from, .events = POLLIN};
+    int left = net_milliseconds_left(&ssh->deadline);
+    if (from != ssh->socket && left > AGENT_MILLISECONDS) left = AGENT_MILLISECONDS;
+    if (left == 0 || !is_wanted(ssh, &failure)) return -ETIMEDOUT;
+    if (from == ssh->socket || poll(&poller, 1, left) > 0) break;
+    if (errno != EINTR) return -ETIMEDOUT;
+  }
+  ssize_t got = recv(from, into, size, flags);
+  return got < 0 ? -errno : got;
+}
+
+/* Notes why the server says goodbye. */
+static void note_goodbye(LIBSSH2_SESSION *session, int reason, const char *text, int size,
+                         const char *language, int language_size, void **abstract) {
+  struct ssh *ssh = *abstract;
+  (void)session, (void)language, (void)language_size;
+  ssh->goodbye = reason;
+  snprintf(ssh->goodbye_text, sizeof ssh->goodbye_text, "%.*s", size, text == NULL ? "" : text);
 }
 
 /* ---- connecting ---- */
@@ -91,12 +124,13 @@ static bool shake_hands(struct ssh *ssh, const char *host_keys, struct failure *
   if (libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, host_keys) != 0 ||
       libssh2_session_method_pref(session, LIBSSH2_METHOD_CRYPT_CS, ciphers) != 0 ||
       libssh2_session_method_pref(session, LIBSSH2_METHOD_CRYPT_SC, ciphers) != 0) {
-    return fail_ssh(ssh, EXIT_CONFIGURATION, "choosing algorithms", failure);
+    return ssh_fail(ssh, EXIT_CONFIGURATION, "choosing algorithms", failure);
   }
   while ((result = libssh2_session_handshake(session, ssh->socket)) == LIBSSH2_ERROR_EAGAIN) {
-    if (!wait_session(ssh, "exchanging keys", failure)) return false;
+    if (!ssh_wait_session(ssh, "exchanging keys", failure)) return false;
   }
-  return result == 0 || fail_ssh(ssh, EXIT_UNAVAILABLE, "the key exchange", failure);
+  if (result == 0) return true;
+  return ssh_fail(ssh, EXIT_UNAVAILABLE, "exchanging keys", failure);
 }
 
 /* Connects and exchanges keys; the host key is not checked yet. */
@@ -104,148 +138,32 @@ static bool reach(struct ssh *ssh, const struct hostkeys *keys, struct failure *
   char order[256];
   hostkeys_order((struct hostkeys *)keys, ssh->options.host, ssh->options.port, order,
                  sizeof order);
-  set_deadline(ssh, ssh->options.connect_seconds);
-  ssh->socket = net_connect(ssh->options.host, ssh->options.port, &ssh->deadline, failure);
+  ssh_set_deadline(ssh, ssh->options.connect_seconds);
+  ssh->socket = ssh->options.address == NULL
+                    ? net_connect(ssh->options.host, ssh->options.port, &ssh->deadline, failure)
+                    : net_start(ssh->options.address, failure);
   return ssh->socket >= 0 && shake_hands(ssh, order, failure);
-}
-
-/* ---- the login ---- */
-
-/* Answers every prompt of keyboard-interactive with the password. */
-static void answer_prompts(const char *name, int name_size, const char *instruction,
-                           int instruction_size, int count,
-                           const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompts,
-                           LIBSSH2_USERAUTH_KBDINT_RESPONSE *answers, void **abstract) {
-  struct ssh *ssh = *abstract;
-  (void)name, (void)name_size, (void)instruction, (void)instruction_size, (void)prompts;
-  for (int i = 0; i < count; i++) {
-    answers[i].text = strdup(ssh->options.password);
-    answers[i].length = answers[i].text == NULL ? 0 : (unsigned)strlen(answers[i].text);
-  }
-}
-
-/* One way to log in: 0 when it worked, LIBSSH2_ERROR_EAGAIN, or why not. */
-typedef int attempt(struct ssh *ssh);
-
-static int try_key(struct ssh *ssh) {
-  return libssh2_userauth_publickey_fromfile_ex(ssh->session, ssh->options.user,
-                                                (unsigned)strlen(ssh->options.user), NULL,
-                                                ssh->options.key, ssh->options.passphrase);
-}
-
-static int try_password(struct ssh *ssh) {
-  return libssh2_userauth_password(ssh->session, ssh->options.user, ssh->options.password);
-}
-
-static int try_prompts(struct ssh *ssh) {
-  return libssh2_userauth_keyboard_interactive(ssh->session, ssh->options.user, answer_prompts);
-}
-
-/* Makes an attempt to its end; *in tells whether it worked. False when waiting failed. */
-static bool make_attempt(struct ssh *ssh, attempt *try, bool *in, struct failure *failure) {
-  int result;
-  while ((result = try(ssh)) == LIBSSH2_ERROR_EAGAIN) {
-    if (!wait_session(ssh, "logging in", failure)) return false;
-  }
-  *in = result == 0;
-  if (result == LIBSSH2_ERROR_SOCKET_DISCONNECT || result == LIBSSH2_ERROR_SOCKET_RECV) {
-    return fail_ssh(ssh, EXIT_UNAVAILABLE, "the login", failure);
-  }
-  return true;
-}
-
-/* Tries the keys of the user's agent, where one runs. */
-static bool try_agent(struct ssh *ssh, bool *in, struct failure *failure) {
-  LIBSSH2_AGENT *agent = getenv("SSH_AUTH_SOCK") == NULL ? NULL : libssh2_agent_init(ssh->session);
-  struct libssh2_agent_publickey *key = NULL;
-  bool going = true;
-  *in = false;
-  if (agent == NULL) return true;
-  if (libssh2_agent_connect(agent) == 0 && libssh2_agent_list_identities(agent) == 0) {
-    while (going && !*in && libssh2_agent_get_identity(agent, &key, key) == 0) {
-      int result;
-      while ((result = libssh2_agent_userauth(agent, ssh->options.user, key)) ==
-                 LIBSSH2_ERROR_EAGAIN &&
-             going) {
-        going = wait_session(ssh, "logging in", failure);
-      }
-      *in = going && result == 0;
-    }
-    libssh2_agent_disconnect(agent);
-  }
-  libssh2_agent_free(agent);
-  return going;
-}
-
-/* What the server takes; NULL when it takes anybody, or on failure. */
-static const char *ask_methods(struct ssh *ssh, struct failure *failure) {
-  const char *methods;
-  unsigned size = (unsigned)strlen(ssh->options.user);
-  failure->code = 0;
-  while ((methods = libssh2_userauth_list(ssh->session, ssh->options.user, size)) == NULL) {
-    if (libssh2_userauth_authenticated(ssh->session)) return NULL;
-    if (libssh2_session_last_errno(ssh->session) != LIBSSH2_ERROR_EAGAIN) {
-      fail_ssh(ssh, EXIT_UNAVAILABLE, "the login", failure);
-      return NULL;
-    }
-    if (!wait_session(ssh, "logging in", failure)) return NULL;
-  }
-  return methods;
-}
-
-/* Tries what the user has and the server takes. */
-static bool log_in(struct ssh *ssh, struct failure *failure) {
-  const struct ssh_options *options = &ssh->options;
-  char tried[100] = "", taken[200], reason[200] = "";
-  bool in = false;
-  set_deadline(ssh, options->login_seconds);
-  const char *methods = ask_methods(ssh, failure);
-  if (methods == NULL) return failure->code == 0;
-  snprintf(taken, sizeof taken, "%s", methods);
-  const struct {
-    const char *method, *name;
-    bool possible;
-    attempt *try;
-  } ways[] = {{"publickey", "the key file", options->key != NULL, try_key},
-              {"publickey", "ssh-agent", true, NULL},
-              {"password", "the password", options->password != NULL, try_password},
-              {"keyboard-interactive", "prompts", options->password != NULL, try_prompts}};
-  for (size_t i = 0; i < sizeof ways / sizeof *ways && !in; i++) {
-    if (!ways[i].possible || strstr(taken, ways[i].method) == NULL) continue;
-    if (ways[i].try == NULL ? !try_agent(ssh, &in, failure)
-                            : !make_attempt(ssh, ways[i].try, &in, failure)) {
-      return false;
-    }
-    char *text = NULL;
-    libssh2_session_last_error(ssh->session, &text, NULL, 0);
-    if (ways[i].try == try_key && text != NULL) snprintf(reason, sizeof reason, " (%s)", text);
-    strcat(strcat(tried, *tried == '\0' ? "" : ", "), ways[i].name);
-  }
-  if (in) return true;
-  return fail(failure, EXIT_NOT_PERMITTED, "%s:%d does not let %s in: it takes %s; tried: %s%s",
-              options->host, options->port, options->user, taken,
-              *tried == '\0' ? "nothing, for there is nothing to try" : tried, reason);
 }
 
 /* ---- the subsystem ---- */
 
 static bool start_subsystem(struct ssh *ssh, const char *subsystem, struct failure *failure) {
   int result;
-  set_deadline(ssh, ssh->options.login_seconds);
+  ssh_set_deadline(ssh, ssh->options.login_seconds);
   libssh2_keepalive_config(ssh->session, 1, KEEP_ALIVE_SECONDS);
   LIBSSH2_CHANNEL *channel;
   while ((channel = libssh2_channel_open_ex(ssh->session, "session", 7, WINDOW, PACKET, NULL, 0)) ==
          NULL) {
     if (libssh2_session_last_errno(ssh->session) != LIBSSH2_ERROR_EAGAIN) {
-      return fail_ssh(ssh, EXIT_UNAVAILABLE, "opening a channel for SFTP", failure);
+      return ssh_fail(ssh, EXIT_UNAVAILABLE, "opening a channel for SFTP", failure);
     }
-    if (!wait_session(ssh, "opening a channel for SFTP", failure)) return false;
+    if (!ssh_wait_session(ssh, "opening a channel for SFTP", failure)) return false;
   }
   ssh->channel = channel;
   while ((result = libssh2_channel_subsystem(channel, subsystem)) == LIBSSH2_ERROR_EAGAIN) {
-    if (!wait_session(ssh, "starting SFTP", failure)) return false;
+    if (!ssh_wait_session(ssh, "starting SFTP", failure)) return false;
   }
-  return result == 0 || fail_ssh(ssh, EXIT_UNAVAILABLE, "starting SFTP", failure);
+  return result == 0 || ssh_fail(ssh, EXIT_UNAVAILABLE, "starting SFTP", failure);
 }
 
 static struct ssh *new_ssh(const struct ssh_options *options, struct failure *failure) {
@@ -261,6 +179,10 @@ static struct ssh *new_ssh(const struct ssh_options *options, struct failure *fa
     return NULL;
   }
   libssh2_session_set_blocking(ssh->session, 0);
+  libssh2_session_callback_set2(ssh->session, LIBSSH2_CALLBACK_RECV,
+                                (libssh2_cb_generic *)(uintptr_t)receive);
+  libssh2_session_callback_set2(ssh->session, LIBSSH2_CALLBACK_DISCONNECT,
+                                (libssh2_cb_generic *)(uintptr_t)note_goodbye);
   return ssh;
 }
 
@@ -270,8 +192,8 @@ struct ssh *ssh_open(const struct ssh_options *options, const char *subsystem,
   if (ssh == NULL) return NULL;
   struct hostkeys *keys = hostkeys_read(ssh->session, options->known_hosts, failure);
   bool ready = keys != NULL && reach(ssh, keys, failure) &&
-               hostkeys_check(keys, ssh->session, options->host, options->port, failure) &&
-               log_in(ssh, failure) && start_subsystem(ssh, subsystem, failure);
+               hostkeys_check(keys, ssh->session, options->host, options->port, false, failure) &&
+               ssh_log_in(ssh, failure) && start_subsystem(ssh, subsystem, failure);
   hostkeys_free(keys);
   if (ready) return ssh;
   ssh_close(ssh);
@@ -279,12 +201,15 @@ struct ssh *ssh_open(const struct ssh_options *options, const char *subsystem,
 }
 
 char *ssh_host_key(const struct ssh_options *options, char fingerprint[FINGERPRINT + 1],
-                   struct failure *failure) {
+                   bool *known, struct failure *failure) {
   struct ssh *ssh = new_ssh(options, failure);
   char *line = NULL;
   if (ssh == NULL) return NULL;
   struct hostkeys *keys = hostkeys_read(ssh->session, options->known_hosts, failure);
-  if (keys != NULL && reach(ssh, keys, failure)) {
+  if (keys != NULL && reach(ssh, keys, failure) &&
+      hostkeys_check(keys, ssh->session, options->host, options->port, true, failure)) {
+    struct failure ignored;
+    *known = hostkeys_check(keys, ssh->session, options->host, options->port, false, &ignored);
     hostkeys_fingerprint(ssh->session, fingerprint);
     line = hostkeys_line(ssh->session, options->host, options->port);
     if (line == NULL) fail(failure, EXIT_INTERNAL, "out of memory");
@@ -306,10 +231,10 @@ ssize_t ssh_read(struct ssh *ssh, void *into, size_t size, struct failure *failu
   if (ssh->unfinished == WRITER) return 0;
   ssize_t got = libssh2_channel_read(ssh->channel, into, size);
   ssh->unfinished = is_half_sent(ssh, got) ? READER : NOBODY;
-  if (got > 0) set_deadline(ssh, ssh->options.idle_seconds);
+  if (got > 0) ssh_set_deadline(ssh, ssh->options.idle_seconds);
   if (got > 0 || got == LIBSSH2_ERROR_EAGAIN) return got > 0 ? got : 0;
   if (got == 0 && !libssh2_channel_eof(ssh->channel)) return 0;
-  fail_ssh(ssh, EXIT_UNAVAILABLE, "reading", failure);
+  ssh_fail(ssh, EXIT_UNAVAILABLE, "reading", failure);
   return -1;
 }
 
@@ -317,16 +242,22 @@ ssize_t ssh_write(struct ssh *ssh, const void *bytes, size_t size, struct failur
   if (ssh->unfinished == READER) return 0;
   ssize_t put = libssh2_channel_write(ssh->channel, bytes, size);
   ssh->unfinished = is_half_sent(ssh, put) ? WRITER : NOBODY;
-  if (put > 0) set_deadline(ssh, ssh->options.idle_seconds);
+  if (put > 0) ssh_set_deadline(ssh, ssh->options.idle_seconds);
   if (put == LIBSSH2_ERROR_EAGAIN) return 0;
-  if (put < 0) fail_ssh(ssh, EXIT_UNAVAILABLE, "writing", failure);
+  if (put < 0) ssh_fail(ssh, EXIT_UNAVAILABLE, "writing", failure);
   return put < 0 ? -1 : put;
 }
 
-void ssh_begin(struct ssh *ssh) { set_deadline(ssh, ssh->options.idle_seconds); }
+void ssh_begin(struct ssh *ssh) { ssh_set_deadline(ssh, ssh->options.idle_seconds); }
 
-bool ssh_wait(struct ssh *ssh, struct failure *failure) {
-  return wait_session(ssh, "waiting for an answer", failure);
+bool ssh_in_time(const struct ssh *ssh, struct failure *failure) {
+  return ssh_is_in_time(ssh, "waiting for an answer", failure);
+}
+
+bool ssh_peer(const struct ssh *ssh, struct sockaddr_storage *address) {
+  socklen_t size = sizeof *address;
+  memset(address, 0, sizeof *address);
+  return getpeername(ssh->socket, (struct sockaddr *)address, &size) == 0;
 }
 
 void ssh_close(struct ssh *ssh) {

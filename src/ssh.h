@@ -4,7 +4,9 @@
 #ifndef TALLYMAN_SSH_H
 #define TALLYMAN_SSH_H
 
+#include <stdatomic.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "failure.h"
@@ -20,7 +22,9 @@ struct ssh_options {
   const char *ciphers;     /* in order of preference, with commas; NULL: the fastest first */
   int connect_seconds;     /* for name, connection and key exchange; all are at least 1 */
   int login_seconds;
-  int idle_seconds; /* without a byte either way while something is awaited */
+  int idle_seconds;                       /* without a byte either way while something is awaited */
+  const struct sockaddr_storage *address; /* to connect to, instead of looking up the host */
+  const atomic_bool *cancelled; /* ends all waits when it becomes true; NULL: nobody will */
 };
 
 struct ssh;
@@ -37,13 +41,22 @@ ssize_t ssh_write(struct ssh *ssh, const void *bytes, size_t size, struct failur
 /* The idle time counts from now: call it before waiting for what was asked for just now. */
 void ssh_begin(struct ssh *ssh);
 
-/* Waits until one of both may go on; fails after idle_seconds without a sign of life. */
-bool ssh_wait(struct ssh *ssh, struct failure *failure);
+/* Fails after idle_seconds without a sign of life since then. */
+bool ssh_in_time(const struct ssh *ssh, struct failure *failure);
+
+/* Waits until one of the connections may go on, or a while. Fails when a signal asks to stop. */
+enum { SSH_WAIT_MOST = 8 };
+bool ssh_wait_any(struct ssh *const *all, size_t count, struct failure *failure);
+
+/* The address that it is connected to. */
+bool ssh_peer(const struct ssh *ssh, struct sockaddr_storage *address);
 
 /* Connects just far enough to learn the host key, and trusts nothing: its line for known_hosts, to
- * be freed, and its fingerprint, as ssh-keygen prints it. */
+ * be freed, and its fingerprint, as ssh-keygen prints it. NULL (EXIT_NOT_PERMITTED) when
+ * known_hosts has another key for the host, or has this one revoked; *known tells whether it has
+ * this one. */
 char *ssh_host_key(const struct ssh_options *options, char fingerprint[FINGERPRINT + 1],
-                   struct failure *failure);
+                   bool *known, struct failure *failure);
 
 void ssh_close(struct ssh *ssh);
 

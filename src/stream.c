@@ -16,9 +16,10 @@
 enum { SINK_BUFFER = 64 * 1024, PIPE_SIZE = 1024 * 1024 };
 
 volatile int stop_signal = 0;
+bool stop_grace = false;
 
 bool check_stop(struct failure *failure) {
-  if (stop_signal == 0) return true;
+  if (stop_signal == 0 || stop_grace) return true;
   return fail(failure, 128 + stop_signal, "stopped by signal %d", stop_signal);
 }
 

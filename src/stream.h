@@ -83,4 +83,8 @@ extern volatile int stop_signal;
 /* Fails with 128 + signal when a signal asked the process to stop. */
 bool check_stop(struct failure *failure);
 
+/* While it is true, check_stop says nothing: for what has to be tidied up after a stop. A second
+ * signal ends the process all the same. */
+extern bool stop_grace;
+
 #endif

@@ -82,7 +82,7 @@ describe("a session with OpenSSH", function()
     local empty = process.write(place .. "/empty", "")
     local _, message, code = open(at, { known_hosts = empty })
     assert.equal(77, code)
-    assert.truthy(message:find "is unknown: .* SHA256:[%w+/]+ .*trust.lua %[127.0.0.1%]:%d+$")
+    assert.truthy(message:find "is unknown: .* SHA256:[%w+/]+ .*trust.lua '%[127.0.0.1%]:%d+'$")
     assert.equal(77, (select(3, open(at, { known_hosts = place .. "/nothing" }))))
     at:stop()
     at:start { host_keys = "other" }

@@ -19,7 +19,9 @@ local sftp = {}
 ---@field connect_seconds? integer for connecting and exchanging keys (20)
 ---@field login_seconds? integer (30)
 ---@field idle_seconds? integer without a sign of life while something is awaited (60)
+---@field transfer_seconds? integer for one file from opening to its end, or one question (3600)
 ---@field attempts? integer to connect again, in a row, after a drop (10)
+---@field sessions? integer side by side for a large file on a long link, at most 8 (4)
 
 ---@class native.SftpAttributes
 ---@field folder boolean
@@ -77,6 +79,11 @@ function Session:replace(from, to) end
 ---@return true?, string? message, integer? code
 function Session:remove(path) end
 
+--- Removes a file that was never finished, even when a signal has asked to stop; takes seconds.
+---@param path string
+---@return true?, string? message, integer? code
+function Session:discard(path) end
+
 --- Makes a folder; one that is there is made already.
 ---@param path string
 ---@return true?, string? message, integer? code
@@ -108,9 +115,11 @@ function Session:close() end
 ---@return native.SftpSession? session, string? message, integer? code
 function sftp.open(options) end
 
---- Learns the server's host key and trusts nothing: its line for known_hosts, and its fingerprint.
+--- Learns the server's host key and trusts nothing: its line for known_hosts, its fingerprint, and
+--- whether known_hosts has it already. A key that is revoked, or is another than the one that
+--- known_hosts has, is a failure, 77.
 ---@param options native.SftpOptions
----@return string? line, string fingerprint or the message, integer? code
+---@return string? line, string fingerprint or the message, boolean|integer known or the code
 function sftp.host_key(options) end
 
 return sftp

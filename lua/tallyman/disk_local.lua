@@ -55,6 +55,8 @@ function LocalDisk:remove_folder(path)
   end
 end
 
+function LocalDisk:discard(path) self:remove(path) end
+
 function LocalDisk:remove(path)
   local removed, message, number = unistd.unlink(path)
   if not removed and number ~= errno.ENOENT then

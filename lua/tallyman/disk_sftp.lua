@@ -3,6 +3,7 @@
 local failure = require "tallyman.failure"
 local log = require "tallyman.log"
 local pwd = require "posix.pwd"
+local secrets = require "tallyman.secrets"
 local sftp = require "native.sftp"
 local stat = require "posix.sys.stat"
 local unistd = require "posix.unistd"
@@ -52,6 +53,7 @@ end
 
 function SftpDisk:make_folder(path) call(self, "make_folder", path) end
 function SftpDisk:remove(path) call(self, "remove", path) end
+function SftpDisk:discard(path) call(self, "discard", path) end
 
 function SftpDisk:remove_folder(path)
   local found = self:stat(path)
@@ -103,32 +105,6 @@ local function default_key()
   end
 end
 
---- A secret: from the environment, a file that the settings name, or one of systemd's credentials.
---- A line end behind it is no part of it.
----@param variable string of the environment
----@param path? string file
----@param credential string name
----@return string?
-local function secret(variable, path, credential)
-  local value = os.getenv(variable)
-  if value then return value end
-  local folder = os.getenv "CREDENTIALS_DIRECTORY"
-  local handle
-  if path then
-    local message
-    handle, message = io.open(path, "rb")
-    if not handle then
-      failure.raise(failure.configuration, "cannot read a secret: %s", message)
-    end
-  elseif folder then
-    handle = io.open(folder .. "/" .. credential, "rb")
-  end
-  if not handle then return nil end
-  local text = handle:read "a"
-  handle:close()
-  return (text:gsub("\r?\n$", ""))
-end
-
 ---@class tallyman.SftpUrl
 ---@field user? string
 ---@field host string
@@ -143,14 +119,15 @@ local function parse(url)
   local authority, path = url:match "^sftp://([^/]+)(/.*)$"
   local user, place = (authority or ""):match "^([^@]*)@(.*)$"
   place = place or authority or ""
-  local host, port = place:match "^%[([%x:.]+)%]:?(%d*)$"
-  if not host then host, port = place:match "^([%w._-]+):?(%d*)$" end
-  if not host or user == "" or (user and user:find ":") then
+  local host, port = place:match "^%[([%w:._-]+)%](.*)$"
+  if not host then host, port = place:match "^([%w._-]+)(.*)$" end
+  local number = port == "" and 22 or port and #port <= 6 and math.tointeger(port:match "^:(%d+)$")
+  local has_password = user and user:find ":"
+  if not host or not number or number < 1 or number > 65535 or user == "" or has_password then
     failure.raise(failure.configuration, "'%s' is no sftp://USER@HOST[:PORT]/DIR%s",
-      (url:gsub("//[^@/]*@", "//")), user and user:find ":" and "; a password has no place there"
-      or "")
+      secrets.hide(url), has_password and "; a password has no place there" or "")
   end
-  return { user = user, host = host, port = port ~= "" and math.tointeger(tonumber(port)) or 22,
+  return { user = user, host = host, port = number,
     path = #path > 1 and path:gsub("/+$", "") or path }
 end
 
@@ -169,11 +146,12 @@ function disk_sftp.options(url, settings)
     user = parts.user or os.getenv "USER" or pwd.getpwuid(unistd.geteuid()).pw_name,
     known_hosts = given.known_hosts or home() .. "/.ssh/known_hosts",
     key = given.key or default_key(),
-    passphrase = secret("TALLYMAN_SSH_PASSPHRASE", given.passphrase_file, "ssh_passphrase"),
-    password = secret("TALLYMAN_SSH_PASSWORD", given.password_file, "ssh_password"),
+    passphrase = secrets.find("TALLYMAN_SSH_PASSPHRASE", given.passphrase_file, "ssh_passphrase"),
+    password = secrets.find("TALLYMAN_SSH_PASSWORD", given.password_file, "ssh_password"),
     ciphers = given.ciphers,
     connect_seconds = given.connect_seconds, login_seconds = given.login_seconds,
-    idle_seconds = given.idle_seconds, attempts = given.attempts,
+    idle_seconds = given.idle_seconds, transfer_seconds = given.transfer_seconds,
+    attempts = given.attempts, sessions = given.sessions,
   }, parts
 end
 

@@ -3,6 +3,7 @@
 --- this machine's disk or, by SFTP, a server's.
 local clock = require "tallyman.clock"
 local failure = require "tallyman.failure"
+local secrets = require "tallyman.secrets"
 
 ---@class tallyman.Entry a file of the exchange
 ---@field path string relative to the exchange: "inbound/NAME"
@@ -174,7 +175,7 @@ function exchange.open(url, run_id, settings)
     return open(url, disk, root, run_id)
   end
   failure.raise(failure.configuration, "exchange '%s' is neither file:///DIR nor "
-    .. "sftp://USER@HOST/DIR", (url:gsub("//[^@/]*@", "//")))
+    .. "sftp://USER@HOST/DIR", secrets.hide(url))
 end
 
 return exchange

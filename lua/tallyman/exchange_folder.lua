@@ -18,6 +18,7 @@ local PART_AGE = 86400 -- seconds after which another run's part is nobody's any
 ---@field make_folder fun(self, path: string) one that is there is fine
 ---@field remove_folder fun(self, path: string) one with something in it stays
 ---@field remove fun(self, path: string) what isn't there is fine
+---@field discard fun(self, path: string) removes what was never finished, even after a signal
 ---@field publish fun(self, from: string, to: string, replace?: boolean): true?, string?, integer?
 ---@field source fun(self, path: string, options?: table): native.Source
 ---@field sink fun(self, path: string, mode?: integer): native.Sink
@@ -174,7 +175,7 @@ function Target:close()
   if self.sink then self.sink:close() end
   local part = self.part
   self.part = nil
-  if part then self.exchange.disk:remove(part) end
+  if part then self.exchange.disk:discard(part) end
 end
 Target.__close = Target.close
 Target.__gc = Target.close -- a signal may come before the owner's <close> is in place

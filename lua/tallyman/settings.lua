@@ -4,6 +4,7 @@
 local failure = require "tallyman.failure"
 local names = require "tallyman.names"
 local native_clock = require "native.clock"
+local secrets = require "tallyman.secrets"
 local time = require "tallyman.time"
 local validate = require "tallyman.validate"
 
@@ -22,12 +23,18 @@ local folder_and_stamp = { type = "string", check = function(value)
   end
 end }
 
+local sessions = { type = "number", check = function(value)
+  if math.type(value) ~= "integer" or value < 1 or value > 8 then
+    return ("%s must be a whole number from 1 to 8"):format(value)
+  end
+end }
+
 --- A shape for URLs of certain kinds, of which one is shown as an example.
 local function url_like(example, ...)
   local patterns = { ... }
   return { type = "string", check = function(value)
     for _, pattern in ipairs(patterns) do if value:match(pattern) then return nil end end
-    return ("'%s' is no %s"):format((value:gsub("//[^@/]*@", "//")), example)
+    return ("'%s' is no %s"):format(secrets.hide(value), example)
   end }
 end
 
@@ -68,7 +75,8 @@ local SHAPE = { type = "table", fields = {
   sftp = { type = "table", fields = {
     key = optional_text, known_hosts = optional_text, passphrase_file = optional_text,
     password_file = optional_text, ciphers = optional_text, connect_seconds = positive,
-    login_seconds = positive, idle_seconds = positive, attempts = not_negative,
+    login_seconds = positive, idle_seconds = positive, transfer_seconds = positive,
+    attempts = not_negative, sessions = sessions,
   } },
   state = { type = "string", check = function(value)
     if value:sub(1, 1) ~= "/" then return ("'%s' must be an absolute path"):format(value) end
@@ -102,7 +110,8 @@ local SHAPE = { type = "table", fields = {
 
 local DEFAULTS = {
   exchange = "file:///var/lib/tallyman/exchange",
-  sftp = { connect_seconds = 20, login_seconds = 30, idle_seconds = 60, attempts = 10 },
+  sftp = { connect_seconds = 20, login_seconds = 30, idle_seconds = 60, transfer_seconds = 3600,
+    attempts = 10, sessions = 4 },
   state = "/var/lib/tallyman/state",
   keep_days = 30,
   max_record = 1048576,

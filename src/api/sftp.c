@@ -38,9 +38,9 @@ static int count_option(lua_State *L, const char *name, int otherwise) {
 /* The options table at index 1. */
 static struct sftp_options check_options(lua_State *L) {
   static const char *const names[] = {
-      "host",         "port",     "user",    "known_hosts",     "key",
-      "passphrase",   "password", "ciphers", "connect_seconds", "login_seconds",
-      "idle_seconds", "attempts", NULL};
+      "host",         "port",     "user",     "known_hosts",      "key",
+      "passphrase",   "password", "ciphers",  "connect_seconds",  "login_seconds",
+      "idle_seconds", "attempts", "sessions", "transfer_seconds", NULL};
   struct sftp_options options = {0};
   luaL_checktype(L, 1, LUA_TTABLE);
   api_check_options(L, 1, names);
@@ -56,6 +56,9 @@ static struct sftp_options check_options(lua_State *L) {
   options.ssh.login_seconds = count_option(L, "login_seconds", 30);
   options.ssh.idle_seconds = count_option(L, "idle_seconds", 60);
   options.attempts = (int)api_integer_option(L, 1, "attempts", 10);
+  options.sessions = count_option(L, "sessions", 4);
+  options.transfer_seconds = count_option(L, "transfer_seconds", 3600);
+  if (options.sessions > SSH_WAIT_MOST) luaL_error(L, "option 'sessions' is out of range");
   return options;
 }
 
@@ -68,17 +71,19 @@ static int l_open(lua_State *L) {
   return *handle == NULL ? api_fail(L, &failure) : 1;
 }
 
-/* host_key(options) -> line for known_hosts, fingerprint */
+/* host_key(options) -> line for known_hosts, fingerprint, whether it stands there already */
 static int l_host_key(lua_State *L) {
   struct sftp_options options = check_options(L);
   struct failure failure = {0};
   char fingerprint[FINGERPRINT + 1];
-  char *line = ssh_host_key(&options.ssh, fingerprint, &failure);
+  bool known;
+  char *line = ssh_host_key(&options.ssh, fingerprint, &known, &failure);
   if (line == NULL) return api_fail(L, &failure);
   lua_pushstring(L, line);
   free(line);
   lua_pushstring(L, fingerprint);
-  return 2;
+  lua_pushboolean(L, known);
+  return 3;
 }
 
 /* session:features() -> what the server offers */
@@ -144,7 +149,7 @@ struct listing {
   size_t count, capacity;
 };
 
-enum { MOST_ENTRIES = 1000000 };
+enum { MOST_ENTRIES = 200000 };
 
 static bool add_entry(void *context, const char *name, const struct sftp_attributes *attributes,
                       struct failure *failure) {
@@ -247,6 +252,13 @@ static int l_remove(lua_State *L) {
                    &failure);
 }
 
+/* session:discard(path) -> true: even after a signal, within seconds */
+static int l_discard(lua_State *L) {
+  struct failure failure = {0};
+  return push_done(L, sftp_discard(api_handle(L, 1, SESSION), luaL_checkstring(L, 2), &failure),
+                   &failure);
+}
+
 /* session:make_folder(path) -> true */
 static int l_make_folder(lua_State *L) {
   struct failure failure = {0};
@@ -292,6 +304,7 @@ int luaopen_native_sftp(lua_State *L) {
                                      {"try_rename", l_try_rename},
                                      {"replace", l_replace},
                                      {"remove", l_remove},
+                                     {"discard", l_discard},
                                      {"make_folder", l_make_folder},
                                      {"remove_folder", l_remove_folder},
                                      {"source", l_source},

@@ -4,6 +4,7 @@
  * this process's own namespace (nsenter --net=/proc/PID/ns/net). Everything ends with the process.
  *   tunlink NEAR FAR MS [LOSS [RATE [MTU]]]   IPv4 addresses; delay each way; frames lost of a
  *                                             million; bytes per second each way, 0 for no bound
+ * It goes before all other work of the machine, or a busy one would make the link longer.
  * SIGUSR1 makes it lose every frame (as a pulled plug does), or deliver them again. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -145,6 +146,7 @@ int main(int count, char **words) {
   rate = count > 5 ? atoll(words[5]) : 0;
   int mtu = count > 6 ? atoi(words[6]) : 1500;
   prctl(PR_SET_TIMERSLACK, 1);
+  sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1}); /* if it may */
   signal(SIGUSR1, on_signal);
   there.from = back.to = make_device(words[1], words[2], mtu);
   if (unshare(CLONE_NEWNET)) fail("network namespace");

@@ -1,5 +1,6 @@
 --- An SFTP server that misbehaves on order: starts tests/servers/misbehaving.py, whose head says
---- which faults there are and what a client must make of each.
+--- which faults there are and what a client must make of each; or, when told, stopping.py, which
+--- lets clients in no further than it is told.
 local process = require "tests.support.process"
 local server = require "tests.support.server"
 
@@ -20,6 +21,7 @@ local Misbehaving = setmetatable({}, { __index = server.Server })
 Misbehaving.__index = Misbehaving
 
 ---@class test.MisbehavingOptions
+---@field program? string "stopping" for that server
 ---@field faults? table<string, test.Fault> see `order`
 ---@field methods? string of login: `publickey`, `password`, `keyboard-interactive`, by commas
 ---@field host? string to listen at; 127.0.0.1 by default
@@ -76,7 +78,7 @@ function Misbehaving:log() return self.child:out() .. self.child:err() end
 function Misbehaving:start()
   local place, options = self.place, self.options
   local command = { "/usr/bin/python3", "-W", "ignore",
-    process.root .. "/tests/servers/misbehaving.py",
+    ("%s/tests/servers/%s.py"):format(process.root, options.program or "misbehaving"),
     "--host", self.host, "--port", tostring(self.port or 0), "--folder", self.folder,
     "--control", place .. "/faults", "--authorized", place .. "/authorized_keys",
     "--methods", options.methods or "publickey", "--user", self.user,
@@ -91,7 +93,7 @@ function Misbehaving:start()
     return self.child:poll() and "none" or self.child:out():match "ready (%d+)\n"
   end, 20)
   self.port = math.tointeger(port)
-  if not self.port then error("misbehaving.py doesn't start: " .. self:log(), 2) end
+  if not self.port then error("the server doesn't start: " .. self:log(), 2) end
 end
 
 --- Starts a server. It ends by `stop`, or by process.clean.
