@@ -1,7 +1,9 @@
-/* The sums behind it: logging in takes some twelve round trips, in which one session carries twelve
- * times what it may have under way; so only files of more than twice that are worth another login.
- * A session may not have more under way than the other side's TCP is willing to take at first, or
- * its window closes again and again: 3 MiB is the most that still made reading faster. */
+/* The sums behind it, all found by measuring: logging in takes some twelve round trips, in which
+ * one session carries twelve times what it may have under way; so only files of more than twice
+ * that are worth another login. What is under way is what the link holds, and a little: more piles
+ * up in the server, which takes twice as long to write then; and more than 3 MiB closes TCP's
+ * window again and again. A session begins with little and may have more with each answer, for its
+ * TCP begins so, too, and the others would have to wait for what it was asked for. */
 #define _GNU_SOURCE
 #include "sftp_lanes.h"
 
@@ -14,7 +16,10 @@
 #include "sftp_session.h"
 
 enum {
-  EACH = 3 * 1024 * 1024,   /* bytes under way on one lane, at most */
+  FIRST = 256 * 1024,       /* bytes under way on a new lane */
+  LEAST = 512 * 1024,       /* and later, on a link of no length, */
+  MOST = 3 * 1024 * 1024,   /* and on any link; in between, by what the link holds */
+  RATE = 400 * 1000 * 1000, /* bytes per second of a fast link */
   QUEUED = 1024 * 1024,     /* bytes that wait to go out */
   WORTH = 64 * 1024 * 1024, /* bytes that are worth another lane */
   OPENINGS = 12
@@ -40,6 +45,7 @@ void lanes_opened(struct lanes *lanes) {
   struct sftp *sftp = lanes->all[0].sftp;
   lanes->all[0].generation = sftp_generation(sftp);
   lanes->all[0].under_way = 0;
+  lanes->all[0].may_be = FIRST;
   if (sftp->round_trip >= LONG_ROUND_TRIP) lanes->count = (size_t)sftp->options.sessions;
 }
 
@@ -107,6 +113,7 @@ static void end_opening(struct lane *lane) {
   lane->opening = false;
   lane->generation = sftp_generation(lane->sftp);
   lane->under_way = 0;
+  lane->may_be = FIRST;
 }
 
 /* Lets go of a lane, with a line that says why. */
@@ -170,7 +177,16 @@ bool lanes_ready(struct lanes *lanes, struct failure *failure) {
 /* Whether a lane takes a request for so many bytes. */
 static bool has_room(const struct lane *lane, uint32_t size) {
   if (lane->opening || !is_usable(lane) || sftp_queued(lane->sftp) >= QUEUED) return false;
-  return lane->under_way == 0 || lane->under_way + size <= EACH;
+  return lane->under_way == 0 || lane->under_way + size <= lane->may_be;
+}
+
+void lane_asked(struct lane *lane, uint32_t size) { lane->under_way += size; }
+
+void lane_answered(struct lane *lane, uint32_t size) {
+  double most = LEAST + lane->sftp->round_trip * RATE;
+  if (most > MOST) most = MOST;
+  lane->under_way -= size;
+  lane->may_be = lane->may_be + size < most ? lane->may_be + size : (uint32_t)most;
 }
 
 struct lane *lanes_pick(struct lanes *lanes, uint32_t size) {

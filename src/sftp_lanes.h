@@ -19,6 +19,7 @@ struct lane {
   struct sftp_handle handle;
   unsigned generation; /* of the handle */
   uint32_t under_way;  /* bytes that aren't answered */
+  uint32_t may_be;     /* that many of them at most, for now */
   /* while a thread opens it */
   struct lanes *lanes;
   bool opening;
@@ -62,6 +63,10 @@ void lanes_grow(struct lanes *lanes, uint64_t left);
 
 /* The lane that takes a request for so many bytes; NULL when there is enough under way. */
 struct lane *lanes_pick(struct lanes *lanes, uint32_t size);
+
+/* Counts bytes that were asked for on a lane, and those that are answered. */
+void lane_asked(struct lane *lane, uint32_t size);
+void lane_answered(struct lane *lane, uint32_t size);
 
 /* Sends and receives on all lanes; waits for something when `wait`. Failing with EXIT_UNAVAILABLE
  * means that the first lane is gone. */

@@ -10,6 +10,9 @@
  * knows. */
 enum { MUCH = 32 * 1024 * 1024 };
 
+/* Larger ones take servers longer. */
+enum { LARGEST_PIECE = 128 * 1024 };
+
 /* One piece of the file. */
 struct piece {
   struct sftp_request request; /* first, so that an answer finds its piece */
@@ -40,7 +43,7 @@ static void piece_answered(struct sftp_request *self, uint8_t type, struct wire 
   struct sftp_sink *sink = piece->sink;
   uint32_t status = type == FXP_STATUS ? wire_u32(answer) : FX_BAD_MESSAGE;
   if (answer->broken) status = FX_BAD_MESSAGE;
-  piece->lane->under_way -= piece->size;
+  lane_answered(piece->lane, piece->size);
   if (status == FX_OK) {
     piece->size = 0;
     sink->lanes.tries = 0;
@@ -61,7 +64,7 @@ static bool send_piece(struct sftp_sink *sink, struct piece *piece, struct lane 
   sftp_put_string(lane->sftp, piece->bytes, piece->size);
   sftp_end(lane->sftp);
   piece->sent = true;
-  lane->under_way += piece->size;
+  lane_asked(lane, piece->size);
   return true;
 }
 
@@ -228,6 +231,7 @@ static struct sftp_sink *new_sink(struct sftp *sftp, const char *path, const cha
   sink->base.name = strdup(name);
   sink->base.digest = digest_new(DIGEST_SHA256, failure);
   sink->piece_size = sftp_features(sftp)->write_size;
+  if (sink->piece_size > LARGEST_PIECE) sink->piece_size = LARGEST_PIECE;
   sink->count = SFTP_AHEAD / sink->piece_size;
   sink->pieces = calloc(sink->count, sizeof *sink->pieces);
   if (sink->base.name != NULL && sink->pieces != NULL && sink->base.digest != NULL) return sink;

@@ -48,7 +48,7 @@ static void take_data(struct piece *piece, struct wire *answer) {
 static void piece_answered(struct sftp_request *self, uint8_t type, struct wire *answer) {
   struct piece *piece = (struct piece *)self;
   struct sftp_source *source = piece->source;
-  piece->lane->under_way -= piece->asked;
+  lane_answered(piece->lane, piece->asked);
   if (type == FXP_DATA) {
     take_data(piece, answer);
     return;
@@ -80,7 +80,7 @@ static bool ask(struct sftp_source *source, struct piece *piece, bool *going,
   sftp_put_u64(lane->sftp, piece->offset + piece->got);
   sftp_put_u32(lane->sftp, piece->asked);
   sftp_end(lane->sftp);
-  lane->under_way += piece->asked;
+  lane_asked(lane, piece->asked);
   return true;
 }
 
