@@ -8,7 +8,7 @@
 
 /* What a file must have had written before more lanes are opened for the rest, whose size nobody
  * knows. */
-enum { MUCH = 32 * 1024 * 1024 };
+enum { MUCH = 8 * 1024 * 1024 };
 
 /* Larger ones take servers longer. */
 enum { LARGEST_PIECE = 128 * 1024 };

@@ -192,8 +192,9 @@ bool ssh_log_in(struct ssh *ssh, struct failure *failure) {
   ssh_set_deadline(ssh, options->login_seconds);
   if (!ask_methods(&login, &open, failure)) return false;
   if (open) return true;
-  if (options->key != NULL && !try_way(&login, "publickey", NULL, try_key, failure)) return false;
-  if (!try_way(&login, "publickey", NULL, NULL, failure)) return false;
+  if (options->key != NULL && !try_way(&login, "publickey", "the key file", try_key, failure))
+    return false;
+  if (!try_way(&login, "publickey", "ssh-agent", NULL, failure)) return false;
   if (options->password != NULL &&
       (!try_way(&login, "password", "the password", try_password, failure) ||
        !try_way(&login, "keyboard-interactive", "prompts", try_prompts, failure))) {
