@@ -25,7 +25,8 @@ enum {
   OPENINGS = 12
 };
 
-static const double LONG_ROUND_TRIP = 0.004; /* seconds from which on more lanes help */
+/* Seconds from which on more lanes help: up to there one session fills a line of 1 Gbit/s. */
+static const double LONG_ROUND_TRIP = 0.025;
 
 bool lanes_init(struct lanes *lanes, struct sftp *sftp, const char *path, const char *name,
                 struct failure *failure) {

@@ -9,7 +9,7 @@ local texts = require "tests.support.texts"
 
 local MIB = 1024 * 1024
 local SIZE = 72 * MIB -- more than is worth a second session
-local LONG = 10       -- milliseconds each way
+local LONG = 15       -- milliseconds each way
 
 after_each(process.clean)
 

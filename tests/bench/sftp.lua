@@ -94,7 +94,7 @@ local function race_over(name, files, cipher, ways, rounds)
   local server = place.serve(name, files.folder)
   local more = { cipher = cipher, streams = long and STREAMS_OVER_LINKS or STREAMS_ON_LOOPBACK }
   local cases = {
-    usual = case_at(server, files.folder, long and files.part or files.whole, more),
+    usual = case_at(server, files.folder, files.whole, more),
     small = case_at(server, files.folder, files.small, more),
   }
   for _, way in ipairs(ways) do

@@ -13,7 +13,7 @@ local place = {}
 
 local MEMORY = "/dev/shm"
 local DELAYS = { loopback = 0, ["20ms"] = 10, ["80ms"] = 40 } -- milliseconds each way
-local PART, SMALL = 100000000, 10000000 -- bytes: over longer links, and for slow programs
+local SMALL = 10000000 -- bytes, for slow programs over longer links
 local MTU = 9000 -- by frames of 1500 the link itself, which needs a processor, would be the bound
 local NEAR_THE_END = 100000 -- bytes in which a row of the first facility is sure to begin
 
@@ -26,11 +26,10 @@ local NEAR_THE_END = 100000 -- bytes in which a row of the first facility is sur
 ---@field streams integer side by side, for programs that can
 ---@field cipher string the fastest
 
----The three files, in memory.
+---The two files, in memory.
 ---@class bench.SftpFiles
 ---@field folder string
 ---@field whole bench.Case
----@field part bench.Case
 ---@field small bench.Case
 
 -- The file's beginning of about `size` bytes, cut where a row of the first facility begins: its
@@ -58,11 +57,9 @@ end
 local function make_files(folder)
   local large = files.large()
   running.shell(running.words { "cp", large.input, folder .. "/whole.csv" })
-  process.write(folder .. "/part.csv", beginning(large.input, PART))
   process.write(folder .. "/small.csv", beginning(large.input, SMALL))
   lfs.mkdir(folder .. "/put")
   return { folder = folder, whole = case(folder .. "/whole.csv", large.list),
-    part = case(folder .. "/part.csv", large.list),
     small = case(folder .. "/small.csv", large.list) }
 end
 
