@@ -94,14 +94,14 @@ function Session:make_folder(path) end
 ---@return true?, string? message, integer? code
 function Session:remove_folder(path) end
 
---- A file's bytes, read ahead by 8 MiB at most; gzip content is inflated on the way.
+--- A file's bytes, read ahead by 16 MiB at most; gzip content is inflated on the way.
 ---@param path string
 ---@param name string what messages call it
 ---@param options? native.SourceOptions
 ---@return native.Source? source, string? message, integer? code
 function Session:source(path, name, options) end
 
---- A new file, which must not exist; 8 MiB at most wait for the server's answer.
+--- A new file, which must not exist; 16 MiB at most wait for the server's answer.
 ---@param path string
 ---@param name string what messages call it
 ---@return native.Sink? sink, string? message, integer? code
