@@ -59,9 +59,9 @@ static bool put_block(struct pg *pg, const char *block, int size, struct failure
 /* Sends all that the source gives. */
 static bool feed(struct pg *pg, struct source *source, struct failure *failure) {
   char *block = malloc(BLOCK);
-  bool fed = block != NULL;
+  bool fed = true;
   ssize_t got;
-  if (!fed) return fail(failure, EXIT_INTERNAL, "out of memory");
+  if (block == NULL) return fail(failure, EXIT_INTERNAL, "out of memory");
   while (fed && (got = source_read(source, block, BLOCK, failure)) > 0) {
     fed =
         put_block(pg, block, (int)got, failure) && pg->pq.status(pg->connection) != CONNECTION_BAD;

@@ -1,8 +1,8 @@
 ---@meta native.pg
 
---- PostgreSQL. Scripts use tallyman.db, which is the same for every database. A failure has a fourth
---- result, the SQLSTATE, where the server gave one. Its message holds neither parameters nor the
---- password; the server's DETAIL, HINT and CONTEXT, which quote rows, are left out.
+--- PostgreSQL. Scripts use tallyman.db, which is the same for every database. A failure has a
+--- fourth result, the SQLSTATE, where the server gave one. Its message holds neither parameters nor
+--- the password; the server's DETAIL, HINT and CONTEXT, which quote rows, are left out.
 ---@class native.pg
 ---@field null lightuserdata stands for SQL's NULL among parameters
 local pg = {}
@@ -21,8 +21,8 @@ function Connection:script(sql) end
 ---@return native.PgStatement? statement, string? message, integer? code, string? state
 function Connection:prepare(sql, names) end
 
---- Commits the transaction. What had to be rolled back, because a statement had failed, is a failure
---- here. A signal is heeded once the answer is there, or after five seconds.
+--- Commits the transaction. What had to be rolled back, because a statement had failed, is a
+--- failure here. A signal is heeded once the answer is there, or after five seconds.
 ---@return true?, string? message, integer? code, string? state, boolean? unknown whether it was
 --- committed
 function Connection:commit() end
@@ -35,8 +35,8 @@ function Connection:in_transaction() end
 ---@return string[]
 function Connection:notices() end
 
---- Runs COPY ... FROM STDIN on the source's bytes as they are; or, given columns, on these columns of
---- the CSV file that it is: then the SQL must say (FORMAT csv, HEADER).
+--- Runs COPY ... FROM STDIN on the source's bytes as they are; or, given columns, on these columns
+--- of the CSV file that it is: then the SQL must say (FORMAT csv, HEADER).
 ---@param sql string
 ---@param source native.Source
 ---@param columns? string[] names in the file's header, in the order of the table's columns
@@ -61,8 +61,8 @@ local Statement = {}
 ---@return native.PgStatement? self, string? message, integer? code, string? state
 function Statement:start(params) end
 
---- The next row by column names, NULL being absent; nothing at the end. int2, int4, int8 and oid are
---- integers, float4 and float8 numbers, bool a boolean, bytea a string of its bytes, numeric an
+--- The next row by column names, NULL being absent; nothing at the end. int2, int4, int8 and oid
+--- are integers, float4 and float8 numbers, bool a boolean, bytea a string of its bytes, numeric an
 --- integer when it is whole and fits; everything else is the server's text.
 ---@return table<string, string|number|boolean>? row, string? message, integer? code, string? state
 function Statement:next() end

@@ -9,11 +9,13 @@
 --- Values: whole numbers are integers (a PostgreSQL numeric, too, when it is whole and fits 64
 --- bits; else it stays text), floating-point numbers are numbers, times are text, bytes strings. A
 --- boolean is one in PostgreSQL and 0 or 1 in SQLite. NULL is absent.
-local clock = require "native.clock"
 local db_sql = require "tallyman.db_sql"
 local failure = require "tallyman.failure"
-local host = require "native.host"
 local sqlite = require "native.sqlite"
+local statements = require "tallyman.db_statements"
+local transaction = require "tallyman.db_transaction"
+
+local check = statements.check
 
 ---@class tallyman.Driver what differs between databases
 ---@field dialect "sqlite"|"postgresql"
@@ -37,76 +39,13 @@ local sqlite = require "native.sqlite"
 local Database = {}
 Database.__index = Database
 
-local MOST_IDLE = 100 -- prepared statements that are kept for the next time
-local RETRIED = { ["40001"] = true, ["40P01"] = true } -- serialization failure, deadlock
-
--- ---- statements ----
-
---- Passes results through; raises what went wrong, with what the server called it.
-local function check(value, message, code, state, unknown)
-  if value ~= nil or message == nil then return value end
-  local err = host.failure(tostring(message), code or failure.internal)
-  err.sqlstate, err.outcome_unknown = state, unknown
-  error(err, 0)
-end
-
---- Replaces {units X} and its like, from the inside out.
-local function translate(sql, macros)
-  local count
-  repeat
-    sql, count = sql:gsub("{(%l+) ([^{}]*)}", function(name, expression)
-      return (macros[name]:format(expression))
-    end)
-  until count == 0
-  return sql
-end
-
---- Closes the statements that nobody uses.
-local function forget(self)
-  for _, statement in pairs(self.idle) do statement:close() end
-  self.idle, self.idle_count = {}, 0
-end
-
---- A prepared statement for the SQL text, which is the caller's until it is given back.
-local function take(self, text)
-  local statement = self.idle[text]
-  if statement then
-    self.idle[text], self.idle_count = nil, self.idle_count - 1
-    return statement
-  end
-  return check(self.driver.prepare(self.handle, translate(text, self.driver.macros)))
-end
-
---- Keeps a statement for the next time.
-local function give(self, text, statement)
-  if self.closed or self.idle[text] then return statement:close() end
-  if self.idle_count == MOST_IDLE then forget(self) end
-  self.idle[text], self.idle_count = statement, self.idle_count + 1
-end
-
---- Passes the results of a statement through and keeps it, or closes it where it failed.
-local function finish(self, text, statement, value, message, ...)
-  if value == nil and message ~= nil then
-    statement:close()
-    check(value, message, ...)
-  end
-  give(self, text, statement)
-  return value
-end
-
---- Starts a statement; closes it where that fails.
-local function start(self, text, statement, params)
-  local started, message, code, state = statement:start(params)
-  if started == nil then finish(self, text, statement, nil, message, code, state) end
-end
-
 --- What a loop over rows closes.
 local Cursor = {}
 Cursor.__index = Cursor
 
 function Cursor:__close()
   if self.db.closed then return self.statement:close() end
-  finish(self.db, self.text, self.statement, self.statement:leave())
+  statements.finish(self.db, self.text, self.statement, self.statement:leave())
 end
 
 -- ---- what scripts call ----
@@ -115,8 +54,8 @@ end
 --- before one that fails.
 ---@param sql string
 function Database:script(sql)
-  forget(self) -- it may change the tables that they are about
-  check(self.handle:script(translate(sql, self.driver.macros)))
+  statements.forget(self) -- it may change the tables that they are about
+  check(self.handle:script(statements.translate(self, sql)))
 end
 
 --- Runs a statement; gives the number of rows changed.
@@ -125,8 +64,8 @@ end
 ---@return integer
 function Database:run(sql, params)
   local text, flat = db_sql.spread(sql, params)
-  local statement = take(self, text)
-  return finish(self, text, statement, statement:run(flat))
+  local statement = statements.take(self, text)
+  return statements.finish(self, text, statement, statement:run(flat))
 end
 
 --- The first column of the first row; nil when NULL or no row.
@@ -135,9 +74,9 @@ end
 ---@return any
 function Database:value(sql, params)
   local text, flat = db_sql.spread(sql, params)
-  local statement = take(self, text)
-  start(self, text, statement, flat)
-  return finish(self, text, statement, statement:value())
+  local statement = statements.take(self, text)
+  statements.start(self, text, statement, flat)
+  return statements.finish(self, text, statement, statement:value())
 end
 
 --- Iterates over rows: tables by column name, in which NULL is absent; and the columns' names. They
@@ -147,9 +86,9 @@ end
 ---@return fun(): table?, string[]?
 function Database:rows(sql, params)
   local text, flat = db_sql.spread(sql, params)
-  local statement = take(self, text)
+  local statement = statements.take(self, text)
   local cursor = setmetatable({ db = self, text = text, statement = statement }, Cursor)
-  start(self, text, statement, flat)
+  statements.start(self, text, statement, flat)
   local columns
   local function next_row()
     local row = check(statement:next())
@@ -179,46 +118,6 @@ function Database:one(sql, params)
   return next_row()
 end
 
--- ---- transactions ----
-
----@class tallyman.TransactionOptions
----@field isolation? "serializable"|"repeatable read"|"read committed" the server's by default
----@field retries? integer how often all of it is done again after a serialization failure or a
---- deadlock
-
-local ISOLATIONS = { ["serializable"] = true, ["repeatable read"] = true,
-  ["read committed"] = true }
-
---- The options, checked.
-local function check_options(options)
-  options = options or {}
-  for name in pairs(options) do
-    if name ~= "isolation" and name ~= "retries" then
-      error("unknown option '" .. tostring(name) .. "'", 3)
-    end
-  end
-  if options.isolation and not ISOLATIONS[options.isolation] then
-    error("isolation is serializable, repeatable read or read committed", 3)
-  end
-  return options.isolation, options.retries or 0
-end
-
---- One attempt: false and the error when it was rolled back.
-local function attempt(self, work, isolation)
-  local ok, result = xpcall(function()
-    check(self.handle:script(self.driver.begin(isolation)))
-    local result = work(self)
-    check(self.driver.commit(self.handle))
-    return result
-  end, function(err)
-    return type(err) == "table" and err or debug.traceback(tostring(err), 2)
-  end)
-  if not ok and not self.closed and self.handle:in_transaction() then
-    self.handle:script "ROLLBACK"
-  end
-  return ok, result
-end
-
 --- Runs `work` in one transaction, in SQLite one that has the write lock from its beginning; an
 --- error rolls it back and goes on. Where the answer to COMMIT is lost, the failure says that the
 --- outcome is unknown (`outcome_unknown` is true in it), and nothing is tried again.
@@ -226,19 +125,7 @@ end
 ---@param work fun(db: tallyman.Database): T
 ---@param options? tallyman.TransactionOptions
 ---@return T
-function Database:transaction(work, options)
-  local isolation, retries = check_options(options)
-  if self.working then error("a transaction runs already, and they don't nest", 2) end
-  for tried = 0, retries do
-    self.working = true
-    local ok, result = attempt(self, work, isolation)
-    self.working = false
-    if ok then return result end
-    local again = type(result) == "table" and RETRIED[result.sqlstate]
-    if not again or tried == retries then error(result, 0) end
-    failure.check(clock.sleep(math.random() * 0.02 * 2 ^ math.min(tried, 6)))
-  end
-end
+function Database:transaction(work, options) return transaction(self, work, options) end
 
 -- ---- files ----
 
@@ -250,7 +137,7 @@ end
 --- Loads columns of a CSV file into a table, all rows or none; Lua sees no row. An empty field
 --- without quotes is NULL. A broken record fails, with its line.
 ---@param name string of the table
----@param columns table names that table and file share, or the file's name by the table's
+---@param columns table names that both have, or the file's by the table's
 ---@param source native.Source
 ---@param options? native.ScanOptions
 ---@return integer rows
@@ -273,7 +160,7 @@ end
 ---@param sink native.Sink
 ---@return integer rows
 function Database:copy_out(sql, sink)
-  local text = translate(sql, self.driver.macros):gsub("[%s;]+$", "")
+  local text = statements.translate(self, sql):gsub("[%s;]+$", "")
   if #db_sql.parse(text).names > 0 then error("copy_out takes no parameters", 2) end
   return check(self.driver.copy_out(self.handle, text, sink))
 end
@@ -284,7 +171,7 @@ function Database:notices() return self.driver.notices(self.handle) end
 
 --- Closes the database; open statements with it.
 function Database:close()
-  if not self.closed then forget(self) end
+  if not self.closed then statements.forget(self) end
   self.closed = true
   self.handle:close()
 end

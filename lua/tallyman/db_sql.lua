@@ -32,8 +32,9 @@ local SKIP = {
     local _, finish = text:find(text:sub(start, stop), stop + 1, true)
     return finish or #text
   end },
-  { "^[%a_\x80-\xFF][%w_$\x80-\xFF]*:?", function(_, _, stop) return stop end }, -- a[low:high]
-  { "^%d[%w_.]*:?", function(_, _, stop) return stop end },
+  { "^[%w_\x80-\xFF][%w_.$\x80-\xFF]*", function(text, _, stop) -- in a[low:high] with its colon
+    return text:find("^:[^:=]", stop + 1) and stop + 1 or stop
+  end },
   { "^:[:=]", function(_, _, stop) return stop end },
 }
 

@@ -120,7 +120,8 @@ static int l_copy_in(lua_State *L) {
   struct failure failure = {0};
   long long rows = 0;
   if (lua_isnoneornil(L, 4)) {
-    return push_rows(L, pg_copy_in(pg, sql, source, &rows, &failure), rows, pg, &failure);
+    bool copied = pg_copy_in(pg, sql, source, &rows, &failure);
+    return push_rows(L, copied, rows, pg, &failure);
   }
   struct csv_pick *pick = api_csv_pick(L, source, 4, &failure);
   struct source *csv = pick == NULL ? NULL : csv_pick_source(pick, &failure);
@@ -137,7 +138,8 @@ static int l_copy_out(lua_State *L) {
   struct sink *sink = api_handle(L, 3, API_SINK);
   struct failure failure = {0};
   long long rows = 0;
-  return push_rows(L, pg_copy_out(pg, sql, sink, &rows, &failure), rows, pg, &failure);
+  bool done = pg_copy_out(pg, sql, sink, &rows, &failure);
+  return push_rows(L, done, rows, pg, &failure);
 }
 
 /* ---- statements ---- */
