@@ -14,17 +14,18 @@ enum { CONNECT_SECONDS = 20 };
 
 /* ---- the address ---- */
 
-/* A password with a bare slash ends up in other parts of the URL, which messages show. */
+/* A password with a bare slash or @ would end up in other parts of the URL, which messages show. */
 static bool check_address(const char *url, struct failure *failure) {
   const char *begin = strstr(url, "://");
   if (begin == NULL) return true;
-  size_t authority = strcspn(begin + 3, "/?");
-  const char *at = strrchr(begin + 3, '@'), *query = strchr(begin, '?');
-  if (at == NULL || at < begin + 3 + authority || (query != NULL && at > query)) return true;
-  return fail(
-      failure, EXIT_CONFIGURATION,
-      "the database's URL has an @ after a slash; in a password, /, @, : and %% are written "
-      "%%2F, %%40, %%3A and %%25");
+  begin += 3;
+  const char *end = begin + strcspn(begin, "?"), *slash = begin + strcspn(begin, "/?");
+  const char *at = memchr(begin, '@', (size_t)(end - begin));
+  if (at == NULL || (at < slash && memchr(at + 1, '@', (size_t)(end - at - 1)) == NULL))
+    return true;
+  return fail(failure, EXIT_CONFIGURATION,
+              "the database's URL has an @ that it can't have; in a password, @, /, : and %% are "
+              "written %%40, %%2F, %%3A and %%25");
 }
 
 /* A value of the address; NULL when it isn't there. */

@@ -53,7 +53,9 @@ static bool put_block(struct pg *pg, const char *block, int size, struct failure
     if (!pg_wait(pg, POLLIN | POLLOUT, NULL, failure)) return false;
     pg->pq.consumeInput(pg->connection);
   }
-  return put < 0 || pg_flush(pg, failure); /* the end says what is wrong */
+  if (put > 0 && !pg_flush(pg, failure)) return false;
+  pg->pq.consumeInput(pg->connection); /* only so is it seen that the server has gone */
+  return true;
 }
 
 /* Sends all that the source gives. */

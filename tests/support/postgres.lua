@@ -25,6 +25,7 @@ Postgres.__index = Postgres
 
 ---@class test.PostgresOptions
 ---@field config? table<string, string|number> lines of postgresql.conf
+---@field tls? boolean it speaks TLS, by server.crt in its folder; other.crt there isn't its own
 ---@field fsync? boolean off by default: what counts here is what the server says, not its disk
 
 --- The folder of the server's programs, which Debian keeps out of PATH; the newest version counts.
@@ -68,14 +69,21 @@ function Postgres:start()
   if ready ~= "ready" then error("postgres doesn't start: " .. self.child:err(), 2) end
 end
 
---- Runs SQL by PostgreSQL's own client, as the superuser; what it printed, a row a line.
+--- The command that runs SQL by PostgreSQL's own client, as the superuser.
+---@param sql string
+---@return test.Command
+function Postgres:psql_command(sql)
+  return { programs() .. "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, "-d",
+    ("host=%s port=%d user=%s dbname=%s"):format(self.folder, self.port, postgres.SUPERUSER,
+      self.database or "postgres") }
+end
+
+--- Runs SQL by that client; what it printed, a row a line.
 ---@param sql string
 ---@param anyway? boolean give the result of the process, even a bad one
 ---@return string|test.Result
 function Postgres:psql(sql, anyway)
-  local result = process.run { programs() .. "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql,
-    "-d", ("host=%s port=%d user=%s dbname=%s"):format(self.folder, self.port, postgres.SUPERUSER,
-      self.database or "postgres") }
+  local result = process.run(self:psql_command(sql))
   if anyway then return result end
   if result.status ~= 0 then error(result.err, 2) end
   return (result.out:gsub("\n$", ""))
@@ -90,6 +98,23 @@ end
 function Postgres:stop_immediately()
   self.child:kill(signal.SIGQUIT):wait()
 end
+
+--- Makes certificates for localhost.
+local function make_certificates(self)
+  for _, name in ipairs { "server", "other" } do
+    process.must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+      "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-addext",
+      "subjectAltName=DNS:localhost", "-days", "2", "-keyout", self.folder .. "/" .. name .. ".key",
+      "-out", self.folder .. "/" .. name .. ".crt")
+  end
+  process.must("chmod", "600", self.folder .. "/server.key")
+  self.options.config = { ssl = "on", ssl_cert_file = self.folder .. "/server.crt",
+    ssl_key_file = self.folder .. "/server.key" }
+end
+
+--- What it wrote to its log.
+---@return string
+function Postgres:log() return self.child:err() end
 
 --- Makes the database and the ordinary user.
 local function fill(self)
@@ -125,11 +150,13 @@ function postgres.start(options)
   local self = setmetatable({ host = "127.0.0.1", options = options or {}, as = server_user(),
     folder = process.folder() }, Postgres)
   self.port, self.data = server.free_port(), self.folder .. "/data"
-  if self.as then process.must("chown", tostring(self.as), self.folder) end
+  if self.options.tls then make_certificates(self) end
+  if self.as then process.must("chown", "-R", tostring(self.as), self.folder) end
   process.must { programs() .. "initdb", "-D", self.data, "-U", postgres.SUPERUSER, "-A", "trust",
     "--encoding=UTF8", "--locale=C", "--no-sync", as = self.as }
   process.write(self.data .. "/pg_hba.conf",
-    "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+    .. "host all all ::1/128 scram-sha-256\n")
   if self.as then process.must("chown", "-R", tostring(self.as), self.data) end
   self:start()
   fill(self)
