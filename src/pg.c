@@ -221,23 +221,18 @@ static bool check_committed(struct pg *pg, const PGresult *result, struct failur
               pg->spoiled.text);
 }
 
-bool pg_commit(struct pg *pg, bool *unknown, struct failure *failure) {
+bool pg_outcome_unknown(const struct pg *pg) { return pg->unknown; }
+
+bool pg_commit(struct pg *pg, struct failure *failure) {
   static const char SQL[] = "COMMIT";
-  *unknown = false;
+  pg->unknown = false;
   if (!pg_ready(pg, failure) || !still_there(pg, failure)) return false;
   pg->committing = true;
   PGresult *result = pg_outcome(pg, pg->pq.sendQuery(pg->connection, SQL), SQL, failure);
   pg->committing = false;
   bool done = result != NULL && check_committed(pg, result, failure);
-  *unknown =
-      result == NULL && (pg->pq.status(pg->connection) == CONNECTION_BAD || failure->code > 128);
-  if (*unknown) {
-    struct failure why = *failure;
-    fail(failure, why.code,
-         "%s; whether the transaction was committed is unknown: look before "
-         "you run it again",
-         why.text);
-  }
+  bool lost = pg->pq.status(pg->connection) == CONNECTION_BAD || failure->code > 128;
+  pg->unknown = result == NULL && lost;
   pg->pq.clear(result);
   pg->spoiled.code = 0;
   return done;

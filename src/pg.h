@@ -28,8 +28,10 @@ const char *pg_state(const struct pg *pg);
 /* Runs several statements without parameters. */
 bool pg_script(struct pg *pg, const char *sql, struct failure *failure);
 
-/* Commits. *unknown: whether the answer was lost, so that nobody can tell what came of it. */
-bool pg_commit(struct pg *pg, bool *unknown, struct failure *failure);
+/* Commits; and whether the answer to the last COMMIT was lost, so that nobody can tell what came of
+ * it. */
+bool pg_commit(struct pg *pg, struct failure *failure);
+bool pg_outcome_unknown(const struct pg *pg);
 
 bool pg_in_transaction(const struct pg *pg);
 

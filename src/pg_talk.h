@@ -20,6 +20,7 @@ struct pg {
   char state[PG_STATE + 1];
   struct failure spoiled; /* what made the open transaction fail; code 0: nothing did */
   char spoiled_state[PG_STATE + 1];
+  bool unknown;                /* nobody can tell what came of the last COMMIT */
   bool committing;             /* a signal waits a little for the answer */
   bool in_block;               /* the active statement is part of a transaction */
   struct pg_statement *active; /* whose rows are still coming */

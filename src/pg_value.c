@@ -22,8 +22,13 @@ enum {
 
 /* ---- parameters ---- */
 
-/* The shortest digits that mean this number and no other. */
+/* The shortest digits that mean this number and no other; whole ones as integers are written, for
+ * that is what they may be wanted as. */
 static void write_number(double number, char digits[PG_DIGITS]) {
+  if (number >= -1e18 && number <= 1e18 && number == (double)(long long)number) {
+    snprintf(digits, PG_DIGITS, "%lld", (long long)number);
+    return;
+  }
   for (int precision = 15; precision <= 17; precision++) {
     snprintf(digits, PG_DIGITS, "%.*g", precision, number);
     if (strtod(digits, NULL) == number) return;

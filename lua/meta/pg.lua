@@ -23,9 +23,12 @@ function Connection:prepare(sql, names) end
 
 --- Commits the transaction. What had to be rolled back, because a statement had failed, is a
 --- failure here. A signal is heeded once the answer is there, or after five seconds.
----@return true?, string? message, integer? code, string? state, boolean? unknown whether it was
---- committed
+---@return true?, string? message, integer? code, string? state
 function Connection:commit() end
+
+--- Whether the answer to the last commit() was lost, so that nobody can tell what came of it.
+---@return boolean
+function Connection:outcome_unknown() end
 
 --- Whether a transaction is open.
 ---@return boolean

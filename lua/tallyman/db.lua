@@ -23,7 +23,8 @@ local check = statements.check
 ---@field open fun(url: string, options: table): any
 ---@field prepare fun(handle: any, text: string): any
 ---@field begin fun(isolation?: string): string
----@field commit fun(handle: any): true?, string?, integer?, string?, boolean?
+---@field commit fun(handle: any): true?, string?, integer?, string?
+---@field outcome_unknown fun(handle: any): boolean
 ---@field copy_in function
 ---@field copy_out function
 ---@field notices fun(handle: any): string[]
@@ -154,8 +155,8 @@ function Database:copy_in(name, columns, source, options)
   return check(self.driver.copy_in(self.handle, quoted(name), ours, theirs, source, options))
 end
 
---- Writes the rows of a query, which takes no parameters, into a sink as CSV with a header; Lua sees
---- no row. NULL is an empty field, an empty text is "".
+--- Writes the rows of a query, which takes no parameters, into a sink as CSV with a header; Lua
+--- sees no row. NULL is an empty field, an empty text is "".
 ---@param sql string
 ---@param sink native.Sink
 ---@return integer rows

@@ -27,6 +27,7 @@ local driver = {
     return isolation and "BEGIN ISOLATION LEVEL " .. isolation:upper() or "BEGIN"
   end,
   commit = function(handle) return handle:commit() end,
+  outcome_unknown = function(handle) return handle:outcome_unknown() end,
 
   copy_in = function(handle, name, columns, headers, source, options)
     return handle:copy_in(("COPY %s (%s) FROM STDIN (FORMAT csv, HEADER)")

@@ -22,6 +22,7 @@ local driver = {
   -- One writer at a time, so that whatever isolation is asked for, this is more.
   begin = function() return "BEGIN IMMEDIATE" end,
   commit = function(handle) return handle:script "COMMIT" end,
+  outcome_unknown = function() return false end,
 
   copy_in = function(handle, name, columns, headers, source, options)
     local marks = {}

@@ -13,12 +13,11 @@ local MOST_IDLE = 100 -- kept for the next time
 ---@param message? string
 ---@param code? integer
 ---@param state? string SQLSTATE
----@param unknown? boolean whether a COMMIT's outcome is unknown
 ---@return T
-function statements.check(value, message, code, state, unknown)
+function statements.check(value, message, code, state)
   if value ~= nil or message == nil then return value end
   local err = host.failure(tostring(message), code or failure.internal)
-  err.sqlstate, err.outcome_unknown = state, unknown
+  err.sqlstate = state
   error(err, 0)
 end
 

@@ -26,16 +26,29 @@ local function check_options(options)
   return options.isolation, options.retries or 0
 end
 
+--- Says so when nobody can tell whether it was committed; even where the error is about a signal.
+local function tell_unknown(self, err)
+  if self.closed or type(err) ~= "table" or not self.driver.outcome_unknown(self.handle) then
+    return
+  end
+  err.outcome_unknown = true
+  err.message = err.message
+    .. "; whether the transaction was committed is unknown: look before you run it again"
+end
+
 --- One attempt: false and the error when it was rolled back.
 local function attempt(self, work, isolation)
+  local committing = false
   local ok, result = xpcall(function()
     statements.check(self.handle:script(self.driver.begin(isolation)))
     local result = work(self)
+    committing = true
     statements.check(self.driver.commit(self.handle))
     return result
   end, function(err)
     return type(err) == "table" and err or debug.traceback(tostring(err), 2)
   end)
+  if committing and not ok then tell_unknown(self, result) end
   if not ok and not self.closed and self.handle:in_transaction() then
     self.handle:script "ROLLBACK"
   end

@@ -69,17 +69,17 @@ static int l_script(lua_State *L) {
   return push_done(L, pg_script(pg, luaL_checkstring(L, 2), &failure), pg, &failure);
 }
 
-/* connection:commit() -> true; a failure whose outcome is unknown has true as its fifth result */
+/* connection:commit() -> true */
 static int l_commit(lua_State *L) {
   struct pg *pg = api_handle(L, 1, CONNECTION);
   struct failure failure = {0};
-  bool unknown;
-  bool done = pg_commit(pg, &unknown, &failure);
-  int results = push_done(L, done, pg, &failure);
-  if (!unknown) return results;
-  lua_settop(L, lua_gettop(L) + 4 - results);
-  lua_pushboolean(L, true);
-  return 5;
+  return push_done(L, pg_commit(pg, &failure), pg, &failure);
+}
+
+/* connection:outcome_unknown() -> whether the answer to the last COMMIT was lost */
+static int l_outcome_unknown(lua_State *L) {
+  lua_pushboolean(L, pg_outcome_unknown(api_handle(L, 1, CONNECTION)));
+  return 1;
 }
 
 /* connection:in_transaction() -> boolean */
@@ -331,11 +331,15 @@ static int l_run(lua_State *L) {
 }
 
 int luaopen_native_pg(lua_State *L) {
-  static const luaL_Reg connection_methods[] = {
-      {"script", l_script},     {"prepare", l_prepare},
-      {"commit", l_commit},     {"in_transaction", l_in_transaction},
-      {"notices", l_notices},   {"copy_in", l_copy_in},
-      {"copy_out", l_copy_out}, {NULL, NULL}};
+  static const luaL_Reg connection_methods[] = {{"script", l_script},
+                                                {"prepare", l_prepare},
+                                                {"commit", l_commit},
+                                                {"outcome_unknown", l_outcome_unknown},
+                                                {"in_transaction", l_in_transaction},
+                                                {"notices", l_notices},
+                                                {"copy_in", l_copy_in},
+                                                {"copy_out", l_copy_out},
+                                                {NULL, NULL}};
   static const luaL_Reg statement_methods[] = {
       {"start", l_start}, {"next", l_next},       {"value", l_value}, {"run", l_run},
       {"leave", l_leave}, {"columns", l_columns}, {NULL, NULL}};
