@@ -53,9 +53,7 @@ static bool put_block(struct pg *pg, const char *block, int size, struct failure
     if (!pg_wait(pg, POLLIN | POLLOUT, NULL, failure)) return false;
     pg->pq.consumeInput(pg->connection);
   }
-  if (put > 0 && !pg_flush(pg, failure)) return false;
-  pg->pq.consumeInput(pg->connection); /* only so is it seen that the server has gone */
-  return true;
+  return put < 0 || pg_flush(pg, failure); /* the end says what is wrong */
 }
 
 /* Sends all that the source gives. */

@@ -287,6 +287,13 @@ local function specs(name, kind)
       assert.equal("\\.", oms:value "SELECT name FROM stock WHERE id = 10")
     end)
 
+    it("of one column is loaded to its end, which isn't \\.", function()
+      oms:script "CREATE TEMPORARY TABLE single (name varchar(60))"
+      local source <close> = file.text 'name\n\\.\n""\n"\\."\nx\n'
+      assert.equal(4, oms:copy_in("single", { "name" }, source))
+      assert.equal(2, oms:value "SELECT COUNT(*) FROM single WHERE name = '\\.'")
+    end)
+
     it("is loaded whole or not at all", function()
       for what, text in pairs { [":3:4"] = "id,name,quantity\n1,a,1\n2,b\n3,c,3\n",
         ["stock"] = "id,name,quantity\n1,a,1\n1,b,2\n", ["quantity"] = "id,name,qty\n1,a,1\n" } do

@@ -469,7 +469,7 @@ describe("rows", function()
   it("may be left early in a transaction, which goes on", function()
     oms:transaction(function()
       oms:run "INSERT INTO stock (id) VALUES (1)"
-      for row in oms:rows "SELECT generate_series(1, 100000) AS n" do
+      for row in oms:rows "SELECT generate_series(1, 500000) AS n, repeat('x', 100)" do
         if row.n == 3 then break end
       end
       oms:run "INSERT INTO stock (id) VALUES (2)"
@@ -478,9 +478,10 @@ describe("rows", function()
   end)
 
   it("that a statement wrote are written, even when nobody looks at them all", function()
-    local returned = oms:one "INSERT INTO stock SELECT generate_series(1, 5000) RETURNING id"
+    local returned = oms:one [[INSERT INTO stock SELECT generate_series(1, 50000)
+      RETURNING id, repeat('x', 1000)]]
     assert.equal(1, returned.id)
-    assert.equal(5000, count())
+    assert.equal(50000, count())
   end)
 
   it("that fail half-way say so, after those before", function()
@@ -530,6 +531,24 @@ describe("rows", function()
       assert(oms:copy_out("SELECT * FROM stock", sink) == 500000) sink:finish()]]):format(path))
     assert.truthy(grown < 8192, grown)
     assert.equal("3500000", house:psql "SELECT SUM(n) FROM stock")
+  end)
+
+  it("wait in their source for a server that is slow to take them", function()
+    house:psql [[CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN IF NEW.id = 1 THEN PERFORM pg_sleep(1); END IF; RETURN NEW; END $$;
+      CREATE TRIGGER slow BEFORE INSERT ON stock FOR EACH ROW EXECUTE FUNCTION slow()]]
+    local path, row = process.folder() .. "/rows.csv", (" "):rep(1000) .. "\n"
+    local out <close> = assert(io.open(path, "wb"))
+    out:write "id,n,comments\n"
+    for id = 1, 50000 do out:write(id, ",7,", row) end
+    out:close()
+    assert.truthy(growth(([[local source = require "native.file".source %q
+      local handle <close> = require "native.pg".open(%q)
+      assert(handle:script "CREATE TEMPORARY TABLE wide (id integer, n integer, c text)")
+      assert(handle:script "CREATE TRIGGER slow BEFORE INSERT ON wide FOR EACH ROW \
+        EXECUTE FUNCTION slow()")
+      assert(handle:copy_in("COPY wide FROM STDIN (FORMAT csv, HEADER)", source))]])
+      :format(path, house.url)) < 16384)
   end)
 end)
 
