@@ -1,6 +1,5 @@
 --- One face for both databases: the same specs on SQLite and on PostgreSQL.
 local db = require "tallyman.db"
-local db_sql = require "tallyman.db_sql"
 local file = require "native.file"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
@@ -383,33 +382,6 @@ for name, kind in pairs(DATABASES) do
     describe(name, function() specs(name, kind) end)
   end
 end
-
-describe("SQL with named parameters", function()
-  local CASES = {
-    ["SELECT :a, :b, :a"] = "SELECT $1, $2, $1",
-    ["SELECT ':a', 'it''s :a', :a"] = "SELECT ':a', 'it''s :a', $1",
-    [ [[SELECT E'\' :a', e'\\', :a]] ] = [[SELECT E'\' :a', e'\\', $1]],
-    [ [[SELECT 'x\', :a]] ] = [[SELECT 'x\', $1]],
-    ['SELECT ":a""", :a'] = 'SELECT ":a""", $1',
-    ["SELECT 1 -- :a\n, :b"] = "SELECT 1 -- :a\n, $1",
-    ["SELECT /* :a /* :b */ :c */ :d"] = "SELECT /* :a /* :b */ :c */ $1",
-    ["SELECT x::text, :a::integer"] = "SELECT x::text, $1::integer",
-    ["SELECT $$ :a $$, $x$ :a $$ $x$, :a"] = "SELECT $$ :a $$, $x$ :a $$ $x$, $1",
-    ["SELECT a$b$c, :a"] = "SELECT a$b$c, $1",
-    ["SELECT list[1:2], list[lo:hi], f(x := :a)"] = "SELECT list[1:2], list[lo:hi], f(x := $1)",
-    ["SELECT 5-:a, 4/:b"] = "SELECT 5-$1, 4/$2",
-    ["SELECT 'open :a"] = "SELECT 'open :a",
-    ["SELECT /* open :a"] = "SELECT /* open :a",
-    [""] = "",
-  }
-  for given, expected in pairs(CASES) do
-    it(given:gsub("\n", " "), function() assert.equal(expected, (db_sql.number(given))) end)
-  end
-
-  it("can't be mixed with numbered ones", function()
-    assert.matches("must be named", failure_of(db_sql.number, "SELECT $1"))
-  end)
-end)
 
 describe("an address", function()
   it("of no kind that is known is 78, and isn't shown", function()

@@ -112,6 +112,63 @@ local function make_certificates(self)
     ssl_key_file = self.folder .. "/server.key" }
 end
 
+-- ---- what specs do to it ----
+
+--- Ends the backend whose query holds a text, as soon as there is one: by another process, for the
+--- spec's own waits for that backend.
+---@param text string
+---@return test.Child
+function Postgres:kill_when(text)
+  return process.start(self:psql_command(([[DO $$ BEGIN
+    LOOP
+      PERFORM pg_stat_clear_snapshot();
+      PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'active'
+        AND query LIKE '%%%s%%' AND pid <> pg_backend_pid();
+      EXIT WHEN FOUND;
+      PERFORM pg_sleep(0.02);
+    END LOOP;
+  END $$]]):format(text)))
+end
+
+--- How many backends run a query that holds a text.
+---@param text string
+---@return integer
+function Postgres:running(text)
+  return math.tointeger(self:psql(("SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'active' "
+    .. "AND query LIKE '%%%s%%' AND pid <> pg_backend_pid()"):format(text)))
+end
+
+--- The number of rows of the table stock.
+---@return integer
+function Postgres:count() return math.tointeger(self:psql "SELECT COUNT(*) FROM stock") end
+
+--- Starts the host with a script, the database being open as `oms`.
+---@param text string
+---@param url? string
+---@return test.Child
+function Postgres:script(text, url)
+  local whole = ("local db = require 'tallyman.db'\nlocal oms <close> = db.open %q\n%s")
+    :format(url or self.url, text)
+  local sanitizer = (os.getenv "ASAN_OPTIONS" or "") .. ":quarantine_size_mb=1"
+  return process.start { process.host, "-e", whole, env = { ASAN_OPTIONS = sanitizer } }
+end
+
+--- Runs such a script to its end: by how many KiB the process has grown at most.
+---@param text string
+---@return integer
+function Postgres:growth(text)
+  local result = self:script([[
+    local function peak()
+      return tonumber(io.open "/proc/self/status":read "a":match "VmHWM:%s*(%d+)")
+    end
+    oms:value "SELECT 1"
+    for _ in oms:rows "SELECT generate_series(1, 100) AS n" do end
+    local before = peak()
+    ]] .. text .. "\nprint(peak() - before)"):wait()
+  if result.status ~= 0 then error(result.err:sub(1, 500), 2) end
+  return math.tointeger(tonumber(result.out:match "(%d+)\n$"))
+end
+
 --- What it wrote to its log.
 ---@return string
 function Postgres:log() return self.child:err() end
