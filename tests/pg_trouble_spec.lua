@@ -122,6 +122,27 @@ describe("a server that goes away", function()
   end)
 end)
 
+describe("a COMMIT that is done, and whose answer is lost", function()
+  it("isn't done again", function()
+    local own = postgres.start { config = { synchronous_commit = "local",
+      synchronous_standby_names = "nobody" } }
+    local there <close> = db.open(own.url)
+    there:script "CREATE TABLE stock (id integer)"
+    local attempts, killer = 0, nil
+    local err = failure_of(there.transaction, there, function()
+      attempts = attempts + 1
+      there:script "SET LOCAL synchronous_commit = on"
+      there:run "INSERT INTO stock VALUES (1)"
+      killer = own:kill_when "COMMIT"
+    end, { retries = 3 })
+    killer:wait()
+    assert.equal(69, err.code)
+    assert.is_true(err.outcome_unknown)
+    assert.equal(1, attempts)
+    assert.equal(1, own:count())
+  end)
+end)
+
 describe("a signal", function()
   --- Runs a script until its query runs, sends it the signal and gives how it ended.
   local function stop(text, marker, number)

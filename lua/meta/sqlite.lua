@@ -33,12 +33,13 @@ local Statement = {}
 ---@return native.Statement self
 function Statement:start(params) end
 
---- The next row by column names, NULL being absent; nothing at the end.
----@return table<string, string|number>? row, string? message, integer? code
+--- The next row by column names, NULL being absent; nothing at the end. A column declared numeric
+--- gives fractions as text, one declared boolean gives booleans.
+---@return table<string, string|number|boolean>? row, string? message, integer? code
 function Statement:next() end
 
 --- The first column of the first row; nil when that is NULL or there is no row.
----@return string|number|nil value, string? message, integer? code
+---@return string|number|boolean|nil value, string? message, integer? code
 function Statement:value() end
 
 --- Binds parameters and runs to the end.

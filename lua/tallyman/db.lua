@@ -6,9 +6,10 @@
 ---   {amount X}  millionths back into a quantity
 ---   {seq X}     a number as a sequence id of five digits
 ---   {decimal X} millionths as text without superfluous zeros
---- Values: whole numbers are integers (a PostgreSQL numeric, too, when it is whole and fits 64
---- bits; else it stays text), floating-point numbers are numbers, times are text, bytes strings. A
---- boolean is one in PostgreSQL and 0 or 1 in SQLite. NULL is absent.
+--- Values: whole numbers are integers, those of a numeric column, too, if they fit 64 bits; else a
+--- numeric is text, so that no double stands in for a decimal. Floating-point numbers are numbers,
+--- times are text, bytes strings, booleans booleans (but a comparison gives 0 or 1 in SQLite). NULL
+--- is absent.
 local db_sql = require "tallyman.db_sql"
 local failure = require "tallyman.failure"
 local sqlite = require "native.sqlite"

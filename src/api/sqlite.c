@@ -6,9 +6,10 @@
 #include <sqlite3.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
-#include "../pg_csv.h"
+#include "../sqlite_rows.h"
 #include "api.h"
 
 #define DATABASE "native.database"
@@ -205,11 +206,29 @@ static int l_start(lua_State *L) {
   return 1;
 }
 
+/* Pushes a number; of a boolean column true or false, of a decimal column a fraction as text: the
+ * kinds that PostgreSQL has. */
+static void push_number(lua_State *L, sqlite3_stmt *statement, int i, bool whole) {
+  const char *declared = sqlite3_column_decltype(statement, i);
+  char digits[SQLITE_DIGITS];
+  if (declared == NULL) declared = "";
+  if (whole && strncasecmp(declared, "boolean", 7) == 0) {
+    lua_pushboolean(L, sqlite3_column_int(statement, i) != 0);
+  } else if (whole) {
+    lua_pushinteger(L, sqlite3_column_int64(statement, i));
+  } else if (strncasecmp(declared, "numeric", 7) == 0 || strncasecmp(declared, "decimal", 7) == 0) {
+    sqlite_decimal(sqlite3_column_double(statement, i), digits);
+    lua_pushstring(L, digits);
+  } else {
+    lua_pushnumber(L, sqlite3_column_double(statement, i));
+  }
+}
+
 /* Pushes one column's value; false for NULL, which pushes nothing. */
 static bool push_column(lua_State *L, sqlite3_stmt *statement, int i) {
   switch (sqlite3_column_type(statement, i)) {
-    case SQLITE_INTEGER: lua_pushinteger(L, sqlite3_column_int64(statement, i)); return true;
-    case SQLITE_FLOAT: lua_pushnumber(L, sqlite3_column_double(statement, i)); return true;
+    case SQLITE_INTEGER: push_number(L, statement, i, true); return true;
+    case SQLITE_FLOAT: push_number(L, statement, i, false); return true;
     case SQLITE_NULL: return false;
     default:
       lua_pushlstring(L, sqlite3_column_blob(statement, i),
@@ -244,20 +263,13 @@ static int l_value(lua_State *L) {
   return 1;
 }
 
-/* Runs a statement that was started to its end; false when it fails. */
-static bool run_through(sqlite3_stmt *statement) {
-  int result;
-  while ((result = sqlite3_step(statement)) == SQLITE_ROW) continue;
-  return result == SQLITE_DONE;
-}
-
 /* statement:run([params]) -> number of rows changed */
 static int l_run(lua_State *L) {
   sqlite3_stmt *statement = api_handle(L, 1, STATEMENT);
   sqlite3 *database = sqlite3_db_handle(statement);
   start(L, statement);
   int before = sqlite3_total_changes(database);
-  if (!run_through(statement)) return fail_sqlite(L, database, "SQL statement");
+  if (!sqlite_run(statement)) return fail_sqlite(L, database, "SQL statement");
   sqlite3_reset(statement);
   /* SQLite goes on giving the number of an earlier statement when this one is no INSERT. */
   bool changed = sqlite3_total_changes(database) != before;
@@ -286,27 +298,13 @@ static int l_columns(lua_State *L) {
 
 /* ---- CSV in and out ---- */
 
-/* Inserts the file's records, each by one run of the statement; -1 with *failure, or, where SQLite
- * is what failed, without one. */
-static lua_Integer insert_records(sqlite3_stmt *statement, struct csv_pick *pick,
-                                  struct failure *failure) {
-  int count = sqlite3_bind_parameter_count(statement);
-  lua_Integer rows = 0;
-  enum scan_result result;
-  while ((result = csv_pick_next(pick, failure)) == SCAN_RECORD) {
-    sqlite3_reset(statement);
-    for (int i = 0; i < count; i++) {
-      const char *text;
-      size_t size;
-      bool some = csv_pick_field(pick, (size_t)i, &text, &size);
-      sqlite3_bind_text64(statement, i + 1, some ? text : NULL, size, SQLITE_TRANSIENT,
-                          SQLITE_UTF8);
-    }
-    if (!run_through(statement)) return -1;
-    rows++;
-  }
-  sqlite3_reset(statement);
-  return result == SCAN_END ? rows : -1;
+/* Pushes the number of rows moved; what is wrong where it is negative. */
+static int push_rows(lua_State *L, sqlite3_stmt *statement, long long rows,
+                     const struct failure *failure) {
+  if (rows < 0 && failure->code != 0) return api_fail(L, failure);
+  if (rows < 0) return fail_sqlite(L, sqlite3_db_handle(statement), "SQL statement");
+  lua_pushinteger(L, rows);
+  return 1;
 }
 
 /* statement:insert(source, columns [, options]) -> rows: inserts these columns of a CSV file */
@@ -318,26 +316,9 @@ static int l_insert(lua_State *L) {
   luaL_argcheck(L, luaL_len(L, 3) == sqlite3_bind_parameter_count(statement), 3,
                 "must name as many columns as the statement has parameters");
   struct csv_pick *pick = api_csv_pick(L, source, 3, &failure);
-  lua_Integer rows = pick == NULL ? -1 : insert_records(statement, pick, &failure);
+  long long rows = pick == NULL ? -1 : sqlite_insert(statement, pick, &failure);
   csv_pick_close(pick);
-  if (rows < 0 && failure.code != 0) return api_fail(L, &failure);
-  if (rows < 0) return fail_sqlite(L, sqlite3_db_handle(statement), "SQL statement");
-  lua_pushinteger(L, rows);
-  return 1;
-}
-
-/* Writes the header, or the current row. */
-static bool write_row(sqlite3_stmt *statement, struct sink *sink, bool header,
-                      struct failure *failure) {
-  size_t count = (size_t)sqlite3_column_count(statement);
-  for (size_t i = 0; i < count; i++) {
-    int at = (int)i;
-    const char *text = header ? sqlite3_column_name(statement, at)
-                              : (const char *)sqlite3_column_text(statement, at);
-    size_t size = header ? strlen(text) : (size_t)sqlite3_column_bytes(statement, at);
-    if (!csv_write(sink, i, count, text, size, failure)) return false;
-  }
-  return true;
+  return push_rows(L, statement, rows, &failure);
 }
 
 /* statement:write(sink) -> rows: writes what is left of the rows as CSV, with a header */
@@ -345,17 +326,8 @@ static int l_write(lua_State *L) {
   sqlite3_stmt *statement = api_handle(L, 1, STATEMENT);
   struct sink *sink = api_handle(L, 2, API_SINK);
   struct failure failure = {0};
-  lua_Integer rows = 0;
-  int result = SQLITE_ROW;
-  bool good = write_row(statement, sink, true, &failure);
-  while (good && (result = sqlite3_step(statement)) == SQLITE_ROW) {
-    good = write_row(statement, sink, false, &failure);
-    rows++;
-  }
-  if (!good) return api_fail(L, &failure);
-  if (result != SQLITE_DONE) return fail_sqlite(L, sqlite3_db_handle(statement), "SQL statement");
-  lua_pushinteger(L, rows);
-  return 1;
+  long long rows = sqlite_write(statement, sink, &failure);
+  return push_rows(L, statement, rows, &failure);
 }
 
 int luaopen_native_sqlite(lua_State *L) {
