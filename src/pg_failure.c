@@ -1,10 +1,11 @@
-/* The server's DETAIL, HINT and CONTEXT are left out of every message: they quote rows and
- * parameters. Its main message names tables, columns and constraints; about data it quotes the
- * value that it didn't like, and that is cut out. */
+/* The server's DETAIL, HINT and CONTEXT are left out of every message, but for COPY's line number:
+ * they quote rows and parameters. Its main message names tables, columns and constraints; about
+ * data it quotes the value that it didn't like, and that is cut out. */
 #include "pg_failure.h"
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Longer beginnings first: the first that fits counts. */
@@ -47,6 +48,12 @@ void pg_hide_values(const char *state, char *message, size_t size) {
   for (const char *at = message; *at != '\0'; at++) {
     if ((unsigned char)*at >= 0x80) snprintf(message, size, "data exception");
   }
+}
+
+int pg_copy_line(const char *context) {
+  static const char MARK[] = ", line ";
+  const char *at = strncmp(context, "COPY ", 5) == 0 ? strstr(context, MARK) : NULL;
+  return at == NULL ? 0 : atoi(at + sizeof MARK - 1);
 }
 
 void pg_first_words(const char *sql, char *into, size_t size) {

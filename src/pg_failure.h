@@ -15,6 +15,9 @@ int pg_exit_code(const char *state);
  * 22...) hold any. */
 void pg_hide_values(const char *state, char *message, size_t size);
 
+/* The number of the line that COPY was at; 0 where the server's context doesn't say. */
+int pg_copy_line(const char *context);
+
 /* The first words of an SQL text, on one line and without anything that stands in quotes. */
 void pg_first_words(const char *sql, char *into, size_t size);
 

@@ -109,6 +109,10 @@ static void reason(struct pg *pg, const PGresult *result, char *into, size_t siz
   if (primary != NULL) {
     snprintf(into, size, "%s", primary);
     pg_hide_values(pg->state, into, size);
+    const char *context = pg->pq.resultErrorField(result, PG_DIAG_CONTEXT);
+    int line = context == NULL ? 0 : pg_copy_line(context);
+    size_t used = strlen(into);
+    if (line > 0) snprintf(into + used, size - used, " (line %d)", line);
   } else if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT) {
     snprintf(into, size, "COPY is run by copy_in and copy_out");
   } else if (status == PGRES_EMPTY_QUERY) {

@@ -206,6 +206,16 @@ describe("rows", function()
     assert.equal("3500000", house:psql "SELECT SUM(n) FROM stock")
   end)
 
+  it("that COPY refuses are told by their line, without what stands in it", function()
+    for text, line in pairs { ["id,n\n1,2\n2,secret\n"] = 3, ["id,n\n1,2\n2,3\n1,4\n"] = 4 } do
+      local source <close> = file.text(text)
+      local err = failure_of(oms.copy_in, oms, "stock", { "id", "n" }, source)
+      assert.equal(65, err.code)
+      assert.matches("%(line " .. line .. "%)$", err.message)
+      assert.is_nil(err.message:find("secret", 1, true))
+    end
+  end)
+
   it("wait in their source for a server that is slow to take them", function()
     house:psql [[CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN IF NEW.id = 1 THEN PERFORM pg_sleep(1); END IF; RETURN NEW; END $$;
