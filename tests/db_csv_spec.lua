@@ -2,6 +2,7 @@
 local databases = require "tests.support.databases"
 local db = require "tallyman.db"
 local file = require "native.file"
+local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
 
 --- What a call raises.
@@ -11,7 +12,7 @@ local function failure_of(run, ...)
   return err
 end
 
-teardown(function() process.clean(true) end)
+teardown(function() postgres.clean() end)
 
 local function specs(name, kind)
   local address, oms

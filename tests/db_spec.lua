@@ -1,6 +1,7 @@
 --- One face for both databases: the same specs on SQLite and on PostgreSQL.
 local databases = require "tests.support.databases"
 local db = require "tallyman.db"
+local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
 
 --- What a call raises.
@@ -10,7 +11,7 @@ local function failure_of(run, ...)
   return err
 end
 
-teardown(function() process.clean(true) end)
+teardown(function() postgres.clean() end)
 
 local function specs(name, kind)
   local address, oms

@@ -23,7 +23,7 @@ setup(function()
   house = postgres.start()
   process.keep()
 end)
-teardown(function() process.clean(true) end)
+teardown(function() postgres.clean() end)
 before_each(function()
   oms = db.open(house.url)
   oms:script "DROP TABLE IF EXISTS stock; CREATE TABLE stock (id integer PRIMARY KEY, n integer)"

@@ -20,7 +20,7 @@ local TABLE = [[
 ]]
 
 --- By name: `lacks` says why there can be none here, `start` gives a function that gives the
---- arguments of db.open. Call process.clean(true) in a teardown.
+--- arguments of db.open. Call postgres.clean in a teardown.
 databases.kinds = {
   sqlite = { bytes = "blob", lacks = function() end, start = function()
     local folder = process.folder()

@@ -23,6 +23,8 @@ postgres.DATABASE = "oms"
 local Postgres = {}
 Postgres.__index = Postgres
 
+local started = {} -- servers
+
 ---@class test.PostgresOptions
 ---@field config? table<string, string|number> lines of postgresql.conf
 ---@field tls? boolean it speaks TLS, by server.crt in its folder; other.crt there isn't its own
@@ -50,7 +52,8 @@ local function server_user() return process.is_root and pwd.getpwnam "nobody".pw
 local function config_text(self)
   local lines = { ("port = %d"):format(self.port), "listen_addresses = '127.0.0.1'",
     ("unix_socket_directories = '%s'"):format(self.folder), "max_connections = 30",
-    "shared_buffers = 16MB", "log_min_messages = warning", "lc_messages = 'C'",
+    "shared_buffers = 16MB", "dynamic_shared_memory_type = mmap",
+    "log_min_messages = warning", "lc_messages = 'C'",
     ("fsync = %s"):format(self.options.fsync and "on" or "off"), "autovacuum = off" }
   for name, value in pairs(self.options.config or {}) do
     lines[#lines + 1] = ("%s = '%s'"):format(name, value)
@@ -200,7 +203,15 @@ function Postgres:address(parts)
     parts.query and "?" .. parts.query or "")
 end
 
---- Starts a server. It ends by `stop`, or by process.clean.
+--- Ends all servers and whatever else specs started. A server that is only killed leaves shared
+--- memory behind, so that process.clean alone won't do.
+function postgres.clean()
+  for _, one in ipairs(started) do one:stop_immediately() end
+  started = {}
+  process.clean(true)
+end
+
+--- Starts a server. It ends by `stop`, or by postgres.clean in a teardown.
 ---@param options? test.PostgresOptions
 ---@return test.Postgres
 function postgres.start(options)
@@ -215,6 +226,7 @@ function postgres.start(options)
     "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
     .. "host all all ::1/128 scram-sha-256\n")
   if self.as then process.must("chown", "-R", tostring(self.as), self.data) end
+  started[#started + 1] = self
   self:start()
   fill(self)
   self.url = self:address()
