@@ -13,7 +13,8 @@ PREFIX  ?= /usr/local
 CC      := gcc
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-LIBS    := lua5.4 libisal sqlite3 libxxhash libcrypto
+# libpq's header only: the library itself is loaded when a PostgreSQL database is first opened.
+LIBS    := lua5.4 libisal sqlite3 libxxhash libcrypto libpq
 # Some are linked in: bringing them takes the loader as long as filtering 60 MB takes.
 # Debian 13's libssh2, where src/deps.sh has put it below build/deps; else the system's.
 SSH2    = $(wildcard build/deps/ssh2)

@@ -9,12 +9,13 @@
 set -eu
 
 RUN_PACKAGES="gcc libc6-dev make pkg-config tzdata ca-certificates
-  liblua5.4-dev libisal-dev zlib1g-dev libsqlite3-dev libxxhash-dev libssl-dev
+  liblua5.4-dev libisal-dev zlib1g-dev libsqlite3-dev libxxhash-dev libssl-dev libpq-dev
   lua5.4 lua-busted lua-dkjson lua-filesystem"
 NEWER_PACKAGES="lua-posix libssh2-1-dev"
 TEST_PACKAGES="lua-check clang-format cppcheck python3 gzip procps strace
   clang libclang-rt-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-  openssh-server openssh-client proftpd-core proftpd-mod-crypto python3-asyncssh util-linux perl-base"
+  openssh-server openssh-client proftpd-core proftpd-mod-crypto python3-asyncssh util-linux perl-base
+  postgresql"
 BENCH_PACKAGES="llvm mawk miller ripgrep sqlite3 curl lftp rclone"
 # Node.js is often there from elsewhere; Debian's is taken only where none is.
 command -v npm >/dev/null 2>&1 || BENCH_PACKAGES="$BENCH_PACKAGES nodejs npm"

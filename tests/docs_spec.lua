@@ -35,6 +35,7 @@ local CLASSES = {
   csv = { Keyset = "native.keyset", Reader = "native.reader" },
   file = { Source = "native.source", Sink = "native.sink" },
   host = {},
+  pg = { Connection = "native.pg_connection", Statement = "native.pg_statement" },
   sftp = { Session = "native.sftp_session" },
   sqlite = { Database = "native.database", Statement = "native.statement" },
 }

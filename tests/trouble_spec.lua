@@ -123,7 +123,9 @@ describe("a job says in one line what it lacks", function()
   local function misnames(variable, value, job, text)
     lacks(variable .. "=" .. value, job, 78, text, function(site) site.env[variable] = value end)
   end
-  misnames("TALLYMAN_OMS", "postgresql://user:secret@host/oms", "active_products", "PostgreSQL")
+  lacks("an OMS that doesn't answer", "active_products", 69, "cannot connect", function(site)
+    site.env.TALLYMAN_OMS = "postgresql://user:secret@127.0.0.1:1/oms"
+  end)
   misnames("TALLYMAN_EXCHANGE", "sftp://user:secret@host:22/dir", "filter_inventory", "no place")
   misnames("TALLYMAN_EXCHANGE", "/exchange", "filter_inventory", "file:///DIR")
   misnames("TALLYMAN_TIMEZONE", "Mars/Olympus", "filter_inventory", "Mars/Olympus")

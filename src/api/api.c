@@ -3,10 +3,18 @@
 
 #include <string.h>
 
+#include "../pg_csv.h"
+
+const char api_null = 0;
+
 const luaL_Reg api_natives[] = {
-    {"native.clock", luaopen_native_clock},   {"native.csv", luaopen_native_csv},
-    {"native.file", luaopen_native_file},     {"native.sftp", luaopen_native_sftp},
-    {"native.sqlite", luaopen_native_sqlite}, {NULL, NULL},
+    {"native.clock", luaopen_native_clock},
+    {"native.csv", luaopen_native_csv},
+    {"native.file", luaopen_native_file},
+    {"native.pg", luaopen_native_pg},
+    {"native.sftp", luaopen_native_sftp},
+    {"native.sqlite", luaopen_native_sqlite},
+    {NULL, NULL},
 };
 
 int api_fail(lua_State *L, const struct failure *failure) {
@@ -105,4 +113,23 @@ int api_return_source(lua_State *L, struct source *source, int index, struct fai
     return api_fail(L, failure);
   }
   return 1;
+}
+
+struct csv_pick *api_csv_pick(lua_State *L, struct source *source, int index,
+                              struct failure *failure) {
+  static const char *const known[] = {"max_record", "block", "delimiter", NULL};
+  luaL_checktype(L, index, LUA_TTABLE);
+  lua_settop(L, index + 1);
+  api_check_options(L, index + 1, known);
+  struct scan_options options = api_scan_options(L, index + 1);
+  size_t count = (size_t)luaL_len(L, index);
+  luaL_argcheck(L, count > 0, index, "must name columns");
+  const char **names = lua_newuserdatauv(L, count * sizeof *names, 0);
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, index, (lua_Integer)i + 1);
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_argerror(L, index, "must name columns by strings");
+    names[i] = lua_tostring(L, -1); /* the table keeps it alive */
+    lua_pop(L, 1);
+  }
+  return csv_pick_open(source, &options, names, count, failure);
 }

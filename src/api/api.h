@@ -45,6 +45,14 @@ void api_check_options(lua_State *L, int index, const char *const names[]);
 int api_return_source(lua_State *L, struct source *source, int index, struct failure *failure);
 extern const char *const api_source_options[];
 
+/* Its address stands for SQL's NULL among parameters, whatever the database. */
+extern const char api_null;
+
+/* Opens a CSV file by the columns (an array of header names) at `index` and the scan's options
+ * behind it; NULL with *failure. */
+struct csv_pick *api_csv_pick(lua_State *L, struct source *source, int index,
+                              struct failure *failure);
+
 #define API_SOURCE "native.source"
 #define API_SINK "native.sink"
 #define API_FAILURE "tallyman.failure"
@@ -65,6 +73,7 @@ void api_show_row(lua_State *L, int index, const struct scan *scan, const struct
 int luaopen_native_clock(lua_State *L);
 int luaopen_native_csv(lua_State *L);
 int luaopen_native_file(lua_State *L);
+int luaopen_native_pg(lua_State *L);
 int luaopen_native_sftp(lua_State *L);
 int luaopen_native_sqlite(lua_State *L);
 

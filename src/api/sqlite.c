@@ -2,18 +2,20 @@
  * Parameters are named (:name) and always bound, never pasted. Waiting for a lock and a running
  * statement end when a signal asks the process to stop. */
 #include <errno.h>
+#include <limits.h>
 #include <sqlite3.h>
+#include <stdint.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
+#include "../sqlite_rows.h"
 #include "api.h"
 
 #define DATABASE "native.database"
 #define STATEMENT "native.statement"
 
 enum { LOCK_POLL_MS = 20, DEFAULT_TIMEOUT_MS = 10000, STEPS_BETWEEN_CHECKS = 10000 };
-
-static const char null_marker; /* its address stands for SQL's NULL among parameters */
 
 /* ---- failures ---- */
 
@@ -24,6 +26,9 @@ static int exit_code(int sqlite_code, int system_number) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return EXIT_TRY_AGAIN;
     case SQLITE_CANTOPEN: return EXIT_UNAVAILABLE;
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_TOOBIG:
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: return EXIT_BAD_DATA;
     case SQLITE_FULL:
@@ -54,11 +59,11 @@ static int fail_sqlite(lua_State *L, sqlite3 *database, const char *what) {
 
 /* ---- waiting ---- */
 
-/* Called by SQLite when a lock is taken: waits a little; 0 = give up. */
+/* Called by SQLite when a lock is taken: waits a little; 0 = give up. The context is not a pointer
+ * but the number of milliseconds to wait in all. */
 static int wait_for_lock(void *context, int times) {
   struct timespec pause = {0, LOCK_POLL_MS * 1000000L};
-  (void)context;
-  if (stop_signal != 0 || times * LOCK_POLL_MS >= DEFAULT_TIMEOUT_MS) return 0;
+  if (stop_signal != 0 || (intptr_t)times * LOCK_POLL_MS >= (intptr_t)context) return 0;
   nanosleep(&pause, NULL);
   return 1;
 }
@@ -80,9 +85,9 @@ static int close_database(lua_State *L) {
 }
 
 /* What every connection is set to: nothing committed may be lost, nothing may dangle. */
-static int configure(sqlite3 *database, bool readonly) {
+static int configure(sqlite3 *database, bool readonly, intptr_t lock_ms) {
   sqlite3_extended_result_codes(database, 1);
-  sqlite3_busy_handler(database, wait_for_lock, NULL);
+  sqlite3_busy_handler(database, wait_for_lock, (void *)lock_ms);
   sqlite3_progress_handler(database, STEPS_BETWEEN_CHECKS, check_interrupt, NULL);
   int result = sqlite3_exec(
       database, "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE",
@@ -94,11 +99,12 @@ static int configure(sqlite3 *database, bool readonly) {
   return (result & 0xff) == SQLITE_BUSY ? SQLITE_OK : result;
 }
 
-/* open(path [, { create =, readonly = }]) -> database */
+/* open(path [, { create =, readonly =, lock_ms = }]) -> database */
 static int l_open(lua_State *L) {
-  static const char *const names[] = {"create", "readonly", NULL};
+  static const char *const names[] = {"create", "readonly", "lock_ms", NULL};
   const char *path = luaL_checkstring(L, 1);
   api_check_options(L, 2, names);
+  lua_Integer lock_ms = api_integer_option(L, 2, "lock_ms", DEFAULT_TIMEOUT_MS);
   bool readonly = api_boolean_option(L, 2, "readonly");
   int flags = readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
   if (api_boolean_option(L, 2, "create")) flags |= SQLITE_OPEN_CREATE;
@@ -107,7 +113,7 @@ static int l_open(lua_State *L) {
   int result = sqlite3_open_v2(path, &database, flags, NULL);
   *handle = database;
   if (database == NULL) return luaL_error(L, "out of memory");
-  if (result != SQLITE_OK || configure(database, readonly) != SQLITE_OK) {
+  if (result != SQLITE_OK || configure(database, readonly, (intptr_t)lock_ms) != SQLITE_OK) {
     return fail_named(L, database, path, "cannot open");
   }
   return 1;
@@ -170,7 +176,7 @@ static int bind_value(lua_State *L, sqlite3_stmt *statement, int index, const ch
       return sqlite3_bind_double(statement, index, lua_tonumber(L, -1));
     case LUA_TBOOLEAN: return sqlite3_bind_int(statement, index, lua_toboolean(L, -1));
     case LUA_TLIGHTUSERDATA:
-      if (lua_touserdata(L, -1) == &null_marker) return sqlite3_bind_null(statement, index);
+      if (lua_touserdata(L, -1) == &api_null) return sqlite3_bind_null(statement, index);
       break;
     default: break;
   }
@@ -200,11 +206,29 @@ static int l_start(lua_State *L) {
   return 1;
 }
 
+/* Pushes a number; of a boolean column true or false, of a decimal column a fraction as text: the
+ * kinds that PostgreSQL has. */
+static void push_number(lua_State *L, sqlite3_stmt *statement, int i, bool whole) {
+  const char *declared = sqlite3_column_decltype(statement, i);
+  char digits[SQLITE_DIGITS];
+  if (declared == NULL) declared = "";
+  if (whole && strncasecmp(declared, "boolean", 7) == 0) {
+    lua_pushboolean(L, sqlite3_column_int(statement, i) != 0);
+  } else if (whole) {
+    lua_pushinteger(L, sqlite3_column_int64(statement, i));
+  } else if (strncasecmp(declared, "numeric", 7) == 0 || strncasecmp(declared, "decimal", 7) == 0) {
+    sqlite_decimal(sqlite3_column_double(statement, i), digits);
+    lua_pushstring(L, digits);
+  } else {
+    lua_pushnumber(L, sqlite3_column_double(statement, i));
+  }
+}
+
 /* Pushes one column's value; false for NULL, which pushes nothing. */
 static bool push_column(lua_State *L, sqlite3_stmt *statement, int i) {
   switch (sqlite3_column_type(statement, i)) {
-    case SQLITE_INTEGER: lua_pushinteger(L, sqlite3_column_int64(statement, i)); return true;
-    case SQLITE_FLOAT: lua_pushnumber(L, sqlite3_column_double(statement, i)); return true;
+    case SQLITE_INTEGER: push_number(L, statement, i, true); return true;
+    case SQLITE_FLOAT: push_number(L, statement, i, false); return true;
     case SQLITE_NULL: return false;
     default:
       lua_pushlstring(L, sqlite3_column_blob(statement, i),
@@ -244,13 +268,66 @@ static int l_run(lua_State *L) {
   sqlite3_stmt *statement = api_handle(L, 1, STATEMENT);
   sqlite3 *database = sqlite3_db_handle(statement);
   start(L, statement);
-  int result;
-  while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
-  }
-  if (result != SQLITE_DONE) return fail_sqlite(L, database, "SQL statement");
+  int before = sqlite3_total_changes(database);
+  if (!sqlite_run(statement)) return fail_sqlite(L, database, "SQL statement");
   sqlite3_reset(statement);
-  lua_pushinteger(L, sqlite3_stmt_readonly(statement) ? 0 : sqlite3_changes(database));
+  /* SQLite goes on giving the number of an earlier statement when this one is no INSERT. */
+  bool changed = sqlite3_total_changes(database) != before;
+  lua_pushinteger(L, changed ? sqlite3_changes(database) : 0);
   return 1;
+}
+
+/* statement:leave() -> true: the rest of the rows isn't wanted */
+static int l_leave(lua_State *L) {
+  sqlite3_reset(api_handle(L, 1, STATEMENT));
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+/* statement:columns() -> names of the columns */
+static int l_columns(lua_State *L) {
+  sqlite3_stmt *statement = api_handle(L, 1, STATEMENT);
+  int count = sqlite3_column_count(statement);
+  lua_createtable(L, count, 0);
+  for (int i = 0; i < count; i++) {
+    lua_pushstring(L, sqlite3_column_name(statement, i));
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* ---- CSV in and out ---- */
+
+/* Pushes the number of rows moved; what is wrong where it is negative. */
+static int push_rows(lua_State *L, sqlite3_stmt *statement, long long rows,
+                     const struct failure *failure) {
+  if (rows < 0 && failure->code != 0) return api_fail(L, failure);
+  if (rows < 0) return fail_sqlite(L, sqlite3_db_handle(statement), "SQL statement");
+  lua_pushinteger(L, rows);
+  return 1;
+}
+
+/* statement:insert(source, columns [, options]) -> rows: inserts these columns of a CSV file */
+static int l_insert(lua_State *L) {
+  sqlite3_stmt *statement = api_handle(L, 1, STATEMENT);
+  struct source *source = api_handle(L, 2, API_SOURCE);
+  struct failure failure = {0};
+  luaL_checktype(L, 3, LUA_TTABLE);
+  luaL_argcheck(L, luaL_len(L, 3) == sqlite3_bind_parameter_count(statement), 3,
+                "must name as many columns as the statement has parameters");
+  struct csv_pick *pick = api_csv_pick(L, source, 3, &failure);
+  long long rows = pick == NULL ? -1 : sqlite_insert(statement, pick, &failure);
+  csv_pick_close(pick);
+  return push_rows(L, statement, rows, &failure);
+}
+
+/* statement:write(sink) -> rows: writes what is left of the rows as CSV, with a header */
+static int l_write(lua_State *L) {
+  sqlite3_stmt *statement = api_handle(L, 1, STATEMENT);
+  struct sink *sink = api_handle(L, 2, API_SINK);
+  struct failure failure = {0};
+  long long rows = sqlite_write(statement, sink, &failure);
+  return push_rows(L, statement, rows, &failure);
 }
 
 int luaopen_native_sqlite(lua_State *L) {
@@ -259,12 +336,16 @@ int luaopen_native_sqlite(lua_State *L) {
                                               {"in_transaction", l_in_transaction},
                                               {NULL, NULL}};
   static const luaL_Reg statement_methods[] = {
-      {"start", l_start}, {"next", l_next}, {"value", l_value}, {"run", l_run}, {NULL, NULL}};
+      {"start", l_start},   {"next", l_next},   {"value", l_value},
+      {"run", l_run},       {"leave", l_leave}, {"columns", l_columns},
+      {"insert", l_insert}, {"write", l_write}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
+  luaL_requiref(L, "native.file", luaopen_native_file, 0); /* the classes of sources and sinks */
+  lua_pop(L, 1);
   api_class(L, DATABASE, database_methods, close_database);
   api_class(L, STATEMENT, statement_methods, close_statement);
   luaL_newlib(L, functions);
-  lua_pushlightuserdata(L, (void *)&null_marker);
+  lua_pushlightuserdata(L, (void *)&api_null);
   lua_setfield(L, -2, "null");
   return 1;
 }
