@@ -120,12 +120,10 @@ describe("a job says in one line what it lacks", function()
   receives("a quote never closed", counts(9, 'NY,,SKU,SKU-1,1,"oh\nNY,,SKU,SKU-2,1,\n'),
     INBOUND .. ":12:")
 
-  local function misnames(variable, value, job, text)
-    lacks(variable .. "=" .. value, job, 78, text, function(site) site.env[variable] = value end)
+  local function misnames(name, value, job, text, code)
+    lacks(name .. "=" .. value, job, code or 78, text, function(site) site.env[name] = value end)
   end
-  lacks("an OMS that doesn't answer", "active_products", 69, "cannot connect", function(site)
-    site.env.TALLYMAN_OMS = "postgresql://user:secret@127.0.0.1:1/oms"
-  end)
+  misnames("TALLYMAN_OMS", "postgresql://u:secret@127.0.0.1:1/x", "active_products", "connect", 69)
   misnames("TALLYMAN_EXCHANGE", "sftp://user:secret@host:22/dir", "filter_inventory", "no place")
   misnames("TALLYMAN_EXCHANGE", "/exchange", "filter_inventory", "file:///DIR")
   misnames("TALLYMAN_TIMEZONE", "Mars/Olympus", "filter_inventory", "Mars/Olympus")
