@@ -32,12 +32,21 @@ c_test() { # folder of the build, name
   count "${1:-0}" "${2:-0}" 0 "$status"
 }
 
-specs() { # host, file for what it prints
-  "$1" test -o plainTerminal tests >"$2" 2>&1
+# Specs that wait for servers and timeouts more than they compute, and the others.
+servers=$(ls tests/*_spec.lua | grep -E '/(sftp|servers|pg|db)[a-z_]*_spec\.lua$')
+others=$(ls tests/*_spec.lua | grep -vE '/(sftp|servers|pg|db)[a-z_]*_spec\.lua$')
+
+specs() { # host, begin of the names of files for what it prints; both shares at the same time
+  # shellcheck disable=SC2086
+  "$1" test -o plainTerminal $servers >"$2.servers" 2>&1 &
+  share=$!
+  # shellcheck disable=SC2086
+  "$1" test -o plainTerminal $others >"$2.others" 2>&1
+  wait "$share"
 }
 
 count_specs() { # host, the file
-  echo "== $1 test tests"
+  echo "== $1 test: ${2##*.}"
   cat "$2"
   # Busted's closing line doesn't lie, and its absence is a failure.
   set -- $(sed -n 's/^\([0-9]*\) success[es]* \/ \([0-9]*\) failure[s]* \/ \([0-9]*\) error[s]* \/ \([0-9]*\) pending.*/\1 \2 \3 \4/p' "$2" | tail -n 1)
@@ -48,8 +57,8 @@ ctests=$(ls tests/c/*_test.c 2>/dev/null | sed 's|.*/\(.*\)\.c|\1|')
 
 targets() { for test in $ctests; do printf '%s/tests/%s ' "$1" "$test"; done; }
 
-# Both builds' specs run at the same time: they wait for servers and timeouts more than they compute.
-# The model test is run in full by the first; by the sanitizer build a part of it is enough.
+# Both builds' specs run at the same time. The model test is run in full by the first; by the
+# sanitizer build a part of it is enough.
 plain='' sanitized=''
 if build all $(targets build); then
   for test in $ctests; do c_test build "$test"; done
@@ -67,9 +76,13 @@ if build asan ASAN_TARGETS="$(targets build/asan)"; then
 fi
 if [ -n "$plain" ]; then
   wait "$plain"
-  count_specs build/tallyman "$scratch/plain"
+  count_specs build/tallyman "$scratch/plain.servers"
+  count_specs build/tallyman "$scratch/plain.others"
 fi
-[ -z "$sanitized" ] || count_specs build/asan/tallyman "$scratch/sanitized"
+if [ -n "$sanitized" ]; then
+  count_specs build/asan/tallyman "$scratch/sanitized.servers"
+  count_specs build/asan/tallyman "$scratch/sanitized.others"
+fi
 
 # NEON, on an emulated processor.
 echo "== tests/arm64.sh"
