@@ -23,6 +23,10 @@ end
 --- Appends a line to the file, which is made if need be, for its owner only.
 local function append(path, line)
   stat.mkdir(path:match "^(.*)/" or ".", 448) -- 0700
+  local found = stat.stat(path)
+  if found and stat.S_ISREG(found.st_mode) == 0 then
+    failure.raise(failure.cant_create, "%s is no file", path)
+  end
   local old <close> = io.open(path, "rb")
   local text = old and old:read "a" or ""
   local handle, message = io.open(path, "ab")

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { LONGEST_NAME = 300 };
 
@@ -69,9 +70,15 @@ static void add_line(struct hostkeys *keys, const char *line) {
 }
 
 static bool read_lines(struct hostkeys *keys, struct failure *failure) {
-  FILE *file = fopen(keys->file, "re");
+  struct stat info;
   char *line = NULL;
   size_t room = 0;
+  bool there = stat(keys->file, &info) == 0;
+  if (there && (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) ||
+                (S_ISCHR(info.st_mode) && strcmp(keys->file, "/dev/null") != 0))) {
+    return fail(failure, EXIT_CONFIGURATION, "the known hosts %s are no file", keys->file);
+  }
+  FILE *file = fopen(keys->file, "re");
   if (file == NULL && errno == ENOENT) return true;
   if (file == NULL) {
     return fail_errno(failure, EXIT_NO_INPUT, "cannot open the known hosts %s", keys->file);

@@ -7,6 +7,8 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,26 +95,43 @@ int net_start(const struct sockaddr_storage *address, struct failure *failure) {
 
 /* ---- names ---- */
 
-/* A name being looked up. The resolver writes into it whenever it is done, so that one given up is
+/* A name being looked up by a thread, which writes into it whenever it is done: one given up is
  * never freed. */
 struct lookup {
-  struct gaicb request;
-  struct addrinfo hints;
+  pthread_t thread;
+  struct addrinfo *addresses;
+  int wrong; /* getaddrinfo's number for why there are none */
   char host[256], service[12];
 };
 
-/* Waits for the resolver: 0, or getaddrinfo's number for why there is no answer. */
-static int await_lookup(struct lookup *lookup, const struct timespec *deadline,
-                        struct failure *failure) {
-  const struct gaicb *list[] = {&lookup->request};
-  for (;;) {
-    int state = gai_error(&lookup->request), left = net_milliseconds_left(deadline);
-    if (state != EAI_INPROGRESS) return state;
-    if (left == 0) return EAI_AGAIN;
-    struct timespec wait = {left / 1000, left % 1000 * 1000000L};
-    gai_suspend(list, 1, &wait);
-    if (!check_stop(failure)) return EAI_INTR;
+static void *ask_resolver(void *context) {
+  struct lookup *lookup = context;
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+  lookup->wrong = getaddrinfo(lookup->host, lookup->service, &hints, &lookup->addresses);
+  return NULL;
+}
+
+/* Starts the thread, which no signal interrupts: those are for the main one. */
+static bool start_lookup(struct lookup *lookup) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool started = pthread_create(&lookup->thread, NULL, ask_resolver, lookup) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return started;
+}
+
+/* Waits for the thread, looking for signals now and then; false when it was given up. */
+static bool await_lookup(struct lookup *lookup, const struct timespec *deadline) {
+  enum { LOOK = 100 }; /* milliseconds */
+  struct failure stop;
+  int left;
+  while ((left = net_milliseconds_left(deadline)) > 0 && check_stop(&stop)) {
+    struct timespec until = after(left < LOOK ? left : LOOK);
+    if (pthread_clockjoin_np(lookup->thread, NULL, CLOCK_MONOTONIC, &until) == 0) return true;
   }
+  pthread_detach(lookup->thread);
+  return false;
 }
 
 /* The host's addresses, to be freed by freeaddrinfo; NULL on failure. The resolver has no limit of
@@ -127,17 +146,20 @@ static struct addrinfo *look_up(const char *host, int port, const struct timespe
   }
   strcpy(lookup->host, host);
   snprintf(lookup->service, sizeof lookup->service, "%d", port);
-  lookup->hints = (struct addrinfo){.ai_socktype = SOCK_STREAM};
-  lookup->request = (struct gaicb){
-      .ar_name = lookup->host, .ar_service = lookup->service, .ar_request = &lookup->hints};
-  struct gaicb *list[] = {&lookup->request};
-  int wrong = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
-  if (wrong == 0) wrong = await_lookup(lookup, deadline, failure);
-  struct addrinfo *addresses = wrong == 0 ? lookup->request.ar_result : NULL;
-  if (wrong != 0 && wrong != EAI_INTR) {
-    fail(failure, EXIT_UNAVAILABLE, "cannot find the host %s: %s", host, gai_strerror(wrong));
+  if (!start_lookup(lookup)) {
+    ask_resolver(lookup);
+  } else if (!await_lookup(lookup, deadline)) {
+    if (check_stop(failure)) {
+      fail(failure, EXIT_UNAVAILABLE, "cannot find the host %s: no answer in time", host);
+    }
+    return NULL;
   }
-  if (gai_error(&lookup->request) != EAI_INPROGRESS) free(lookup);
+  struct addrinfo *addresses = lookup->wrong == 0 ? lookup->addresses : NULL;
+  if (lookup->wrong != 0) {
+    fail(failure, EXIT_UNAVAILABLE, "cannot find the host %s: %s", host,
+         gai_strerror(lookup->wrong));
+  }
+  free(lookup);
   return addresses;
 }
 

@@ -185,7 +185,9 @@ static bool open_handle(struct sftp *sftp, const struct subject *subject,
     if (!take_status(&call, subject, &status, failure)) return false;
     fail_status(failure, status, subject->doing, subject->path);
     bool new = subject->flags &FXF_CREAT;
-    if (new && failure->code == EXIT_NO_INPUT) failure->code = EXIT_CANT_CREATE;
+    if (new && (failure->code == EXIT_NO_INPUT || failure->code == EXIT_IO)) {
+      failure->code = EXIT_CANT_CREATE;
+    }
     return false;
   }
   const unsigned char *bytes = wire_string(&call.answer, &size);
@@ -303,13 +305,18 @@ bool sftp_remove(struct sftp *sftp, const char *path, struct failure *failure) {
 }
 
 bool sftp_discard(struct sftp *sftp, const char *path, struct failure *failure) {
-  enum { SECONDS = 5 };
+  enum { SECONDS = 2 }; /* for each step */
   struct sftp_options *options = &sftp->options, before = *options;
   options->ssh.connect_seconds = options->ssh.login_seconds = options->ssh.idle_seconds = SECONDS;
   options->transfer_seconds = SECONDS;
   options->attempts = options->attempts > 0 ? 1 : 0;
   stop_grace = true;
-  bool removed = sftp_remove(sftp, path, failure);
+  struct sftp_attributes attributes;
+  struct failure ignored;
+  bool exists = true;
+  bool removed = sftp_remove(sftp, path, failure) ||
+                 (failure->code != EXIT_UNAVAILABLE && /* it may never have been made */
+                  !(sftp_stat(sftp, path, &exists, &attributes, &ignored) && exists));
   stop_grace = false;
   *options = before;
   return removed;

@@ -29,7 +29,7 @@ enum {
 static const double LONG_ROUND_TRIP = 0.025;
 
 bool lanes_init(struct lanes *lanes, struct sftp *sftp, const char *path, const char *name,
-                struct failure *failure) {
+                const char *doing, struct failure *failure) {
   memset(lanes, 0, sizeof *lanes);
   sftp_hold(sftp);
   lanes->all[0].sftp = sftp;
@@ -37,6 +37,7 @@ bool lanes_init(struct lanes *lanes, struct sftp *sftp, const char *path, const 
   lanes->openings = OPENINGS;
   lanes->path = strdup(path);
   lanes->name = strdup(name);
+  snprintf(lanes->doing, sizeof lanes->doing, "going on with %s %s", doing, name);
   lanes->deadline = net_deadline(sftp->options.transfer_seconds);
   if (lanes->path != NULL && lanes->name != NULL) return true;
   return fail(failure, EXIT_INTERNAL, "out of memory");
@@ -119,7 +120,7 @@ static void end_opening(struct lane *lane) {
 
 /* Lets go of a lane, with a line that says why. */
 static void give_up(struct lanes *lanes, struct lane *lane, const struct failure *failure) {
-  char line[1000];
+  char line[1200];
   snprintf(line, sizeof line, "%s; %s without that session", failure->text, lanes->doing);
   sftp_note(lanes->all[0].sftp, line);
   sftp_close(lane->sftp);

@@ -35,7 +35,7 @@ struct lanes {
   size_t count;        /* of lanes that may be */
   int openings;        /* that may still be tried */
   char *path, *name;   /* of the file; the latter for messages */
-  const char *doing;   /* "going on with reading": for notices */
+  char doing[300];     /* "going on with reading NAME": for notices */
   uint32_t flags;      /* to open it again */
   bool stays_the_same; /* size and time may not change */
   struct sftp_attributes attributes;
@@ -43,9 +43,10 @@ struct lanes {
   struct timespec deadline; /* of the whole transfer */
 };
 
-/* What is not opened yet. False when memory is short; lanes_close takes that, too. */
+/* What is not opened yet; `doing` is "reading" or "writing". False when memory is short;
+ * lanes_close takes that, too. */
 bool lanes_init(struct lanes *lanes, struct sftp *sftp, const char *path, const char *name,
-                struct failure *failure);
+                const char *doing, struct failure *failure);
 
 /* The handle of the first lane is good from now on. */
 void lanes_opened(struct lanes *lanes);

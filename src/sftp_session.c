@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "clock.h"
 
@@ -122,8 +123,11 @@ bool sftp_connect(struct sftp *sftp, struct failure *failure) {
 }
 
 void sftp_note(struct sftp *sftp, const char *line) {
-  char *all = NULL;
-  int size = asprintf(&all, "%s%s\n", sftp->notices == NULL ? "" : sftp->notices, line);
+  char *all = NULL, when[16];
+  time_t now = (time_t)clock_now(); /* they may be told much later */
+  struct tm parts;
+  strftime(when, sizeof when, "%H:%M:%SZ", gmtime_r(&now, &parts));
+  int size = asprintf(&all, "%s%s %s\n", sftp->notices == NULL ? "" : sftp->notices, when, line);
   if (size < 0) return;
   free(sftp->notices);
   sftp->notices = all;

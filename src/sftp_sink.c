@@ -218,12 +218,11 @@ static void sink_close_file(struct sink *self) {
 static struct sftp_sink *new_sink(struct sftp *sftp, const char *path, const char *name,
                                   struct failure *failure) {
   struct sftp_sink *sink = calloc(1, sizeof *sink);
-  if (sink == NULL || !lanes_init(&sink->lanes, sftp, path, name, failure)) {
+  if (sink == NULL || !lanes_init(&sink->lanes, sftp, path, name, "writing", failure)) {
     if (sink == NULL) fail(failure, EXIT_INTERNAL, "out of memory");
     if (sink != NULL) sink_close_file(&sink->base);
     return NULL;
   }
-  sink->lanes.doing = "going on with writing";
   sink->lanes.flags = FXF_WRITE;
   sink->base.write = sink_write_bytes;
   sink->base.finish = sink_finish_file;

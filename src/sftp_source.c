@@ -210,12 +210,11 @@ static void source_close_file(struct source *self) {
 static struct sftp_source *new_source(struct sftp *sftp, const char *path, const char *name,
                                       struct failure *failure) {
   struct sftp_source *source = calloc(1, sizeof *source);
-  if (source == NULL || !lanes_init(&source->lanes, sftp, path, name, failure)) {
+  if (source == NULL || !lanes_init(&source->lanes, sftp, path, name, "reading", failure)) {
     if (source == NULL) fail(failure, EXIT_INTERNAL, "out of memory");
     if (source != NULL) source_close_file(&source->base);
     return NULL;
   }
-  source->lanes.doing = "going on with reading";
   source->lanes.flags = FXF_READ;
   source->base.read = source_read_bytes;
   source->base.close = source_close_file;

@@ -124,7 +124,7 @@ static bool shake_hands(struct ssh *ssh, const char *host_keys, struct failure *
   if (libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, host_keys) != 0 ||
       libssh2_session_method_pref(session, LIBSSH2_METHOD_CRYPT_CS, ciphers) != 0 ||
       libssh2_session_method_pref(session, LIBSSH2_METHOD_CRYPT_SC, ciphers) != 0) {
-    return ssh_fail(ssh, EXIT_CONFIGURATION, "choosing algorithms", failure);
+    return ssh_fail(ssh, EXIT_CONFIGURATION, "choosing algorithms (sftp.ciphers)", failure);
   }
   while ((result = libssh2_session_handshake(session, ssh->socket)) == LIBSSH2_ERROR_EAGAIN) {
     if (!ssh_wait_session(ssh, "exchanging keys", failure)) return false;
@@ -234,7 +234,12 @@ ssize_t ssh_read(struct ssh *ssh, void *into, size_t size, struct failure *failu
   if (got > 0) ssh_set_deadline(ssh, ssh->options.idle_seconds);
   if (got > 0 || got == LIBSSH2_ERROR_EAGAIN) return got > 0 ? got : 0;
   if (got == 0 && !libssh2_channel_eof(ssh->channel)) return 0;
-  ssh_fail(ssh, EXIT_UNAVAILABLE, "reading", failure);
+  if (got == 0) {
+    fail(failure, EXIT_UNAVAILABLE, "%s:%d: the server has ended the session", ssh->options.host,
+         ssh->options.port);
+  } else {
+    ssh_fail(ssh, EXIT_UNAVAILABLE, "reading", failure);
+  }
   return -1;
 }
 

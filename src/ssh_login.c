@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ssh_session.h"
 
@@ -136,7 +137,12 @@ static bool try_agent(struct login *login, struct failure *failure) {
 static bool try_key_file(struct login *login, struct failure *failure) {
   const char *path = login->ssh->options.key;
   char *text = NULL;
+  struct stat info;
   note_tried(login, "the key file");
+  if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* reading it might have no end */
+    snprintf(login->reason, sizeof login->reason, " (%s: it is no file)", path);
+    return true;
+  }
   if (!make_attempt(login, try_key, failure)) return false;
   libssh2_session_last_error(login->ssh->session, &text, NULL, 0);
   snprintf(login->reason, sizeof login->reason, " (%s: %s)", path, text == NULL ? "" : text);

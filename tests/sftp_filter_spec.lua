@@ -89,6 +89,10 @@ describe("examples/filter.lua", function()
     assert.same({ "in", "out2", "out3", "out4" }, names())
   end)
 
+  it("says what couldn't be made, and nothing of what couldn't be removed then", function()
+    fails(filter(at.url .. "/in", at.url .. "/" .. ("n"):rep(251)), 73, "cannot create")
+  end)
+
   it("reads what is compressed there", function()
     local bytes = expected()
     process.must("sh", "-c", ("gzip -c '%s/in' > '%s/in.csv.gz'"):format(place, at.folder))

@@ -4,6 +4,7 @@ local file = require "native.file"
 local dirent = require "posix.dirent"
 local errno = require "posix.errno"
 local stat = require "posix.sys.stat"
+local log = require "tallyman.log"
 local unistd = require "posix.unistd"
 
 ---@class tallyman.LocalDisk: tallyman.Disk
@@ -55,7 +56,12 @@ function LocalDisk:remove_folder(path)
   end
 end
 
-function LocalDisk:discard(path) self:remove(path) end
+function LocalDisk:discard(path)
+  local removed, message, number = unistd.unlink(path)
+  if not removed and number ~= errno.ENOENT then
+    log.warn("exchange", ("%s is left there: %s"):format(path, message))
+  end
+end
 
 function LocalDisk:remove(path)
   local removed, message, number = unistd.unlink(path)

@@ -53,7 +53,14 @@ end
 
 function SftpDisk:make_folder(path) call(self, "make_folder", path) end
 function SftpDisk:remove(path) call(self, "remove", path) end
-function SftpDisk:discard(path) call(self, "discard", path) end
+
+--- What can't be removed is told and no more: what went wrong before matters more.
+function SftpDisk:discard(path)
+  if not self.opened then return end -- then nothing was made there either
+  local gone, message = self.opened:discard(path)
+  tell(self)
+  if not gone then log.warn("sftp", ("%s%s is left there: %s"):format(self.url, path, message)) end
+end
 
 function SftpDisk:remove_folder(path)
   local found = self:stat(path)
