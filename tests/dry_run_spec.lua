@@ -47,6 +47,7 @@ local function dry(site, code, ...)
   assert.equal(code, result.status, result.err)
   assert.is_nil(process.difference(before, bytes(site)))
   assert.matches("dry run: nothing is changed", result.err)
+  assert.falsy(result.err:find "not archived")
   return result
 end
 

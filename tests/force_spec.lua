@@ -64,6 +64,7 @@ describe("--force", function()
     assert.equal(0, outcome.code, outcome.message)
     assert.match("cycle 1 has this snapshot", outcome.figures.forced[1])
     assert.equal(2, outcome.figures.cycle)
+    assert.match("cycle 1 was not settled; settled first", outcome.figures.warnings[1])
     assert.equal("next reset", n.world.oms:value
       "SELECT settled_by FROM tallyman_cycle WHERE cycle_id = 1")
     assert.equal("9/9", n:totals "inventory_item_id = '1001'")

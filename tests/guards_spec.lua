@@ -33,6 +33,9 @@ local function guard(name, spec)
       assert.match("%-%-force", outcome.message)
       assert.equal(before, stores.state(n))
       assert.same({ "ResetInventoryActive_20261124T220000Z.csv" }, n.world:names "filtered")
+      local report = stores.report(n, "2026-11-25")
+      assert.match("import_reset     refused .*guard " .. name .. " refuses", report)
+      assert.match("guard not asked: " .. (name == "zero" and "rows" or "zero"), report, 1, true)
     end)
 
     it("lets " .. spec.passes .. " pass", function()
@@ -78,7 +81,7 @@ guard("change", { what = "6 of 20 changing by more than 5", passes = "5 of 20, t
 
 guard("age", { what = "a snapshot of over 4 hours", passes = "one of 4 hours",
   refuse = { warn = false, refuse = "4h" }, warn = { warn = "4h", refuse = false },
-  bad = file(), good = file(), bad_at = "02:00:01", says = "is 4 hours old" })
+  bad = file(), good = file(), bad_at = "02:00:01", says = "is 4:00:01 old, the most is 4:00:00" })
 
 guard("rejects", { what = "3 of 20 rows", passes = "2 of 20",
   refuse = { warn = false, refuse = 10 }, warn = { warn = 10, refuse = 100 },
@@ -101,6 +104,19 @@ describe("a guard's limit is exact:", function()
     local text = file():sub(1, -2)
     assert.equal(0, second_night({ line_end = "refuse" }, text, nil, text).code)
   end)
+end)
+
+it("guard zero counts what falls below 0, neither what keeps a piece nor what had none", function()
+  n = stores.open { settings = { guards = stores.only { zero = { warn = false, refuse = 0 } } } }
+  n.shop.oms:run [[UPDATE inventory_item SET quantity_on_hand_total = 0
+    WHERE CAST(inventory_item_id AS integer) <= 1005]]
+  local passed = stores.reset(n, file(first(5, 0, 1)))
+  assert.equal(0, passed.code, passed.message)
+  assert.equal(0, n:variance().code)
+  n:next_day()
+  local outcome = stores.reset(n, file(function(i) return i > 5 and (i == 20 and -1 or 1) or 0 end))
+  assert.equal(3, outcome.code)
+  assert.match("1 of 15 pairs in stock go to zero", outcome.message)
 end)
 
 describe("guard facilities", function()

@@ -71,6 +71,13 @@ end
 --- A number without a superfluous fraction.
 local function short(number) return (("%.1f"):format(number):gsub("%.0$", "")) end
 
+--- Seconds as h:mm:ss.
+local function clock_text(seconds)
+  local whole = math.floor(seconds)
+  return ("%d:%02d:%02d"):format(whole // 3600, whole // 60 % 60, whole % 60)
+end
+
+--- A verdict on a share; it takes more than a few to tell.
 local function judge_share(rule, limit, figures, few)
   local part, whole = rule.of(figures)
   if not part or not whole or whole < math.max(few, 1) then return nil end
@@ -87,8 +94,8 @@ end
 local function judge_age(limit, figures)
   local level, passed = level_of(limit, function(most) return figures.age > most end)
   if not level then return nil end
-  return level, ("the snapshot, %s UTC, is %s hours old, the most is %s"):format(figures.snapshot,
-    short(figures.age / 3600), short(passed / 3600))
+  return level, ("the snapshot, %s UTC, is %s old, the most is %s"):format(figures.snapshot,
+    clock_text(figures.age), clock_text(passed))
 end
 
 --- One shipped guard's verdict: a level and a text, or nothing.
@@ -152,14 +159,17 @@ end
 --- has been changed.
 ---@param night tallyman.Night
 ---@param figures tallyman.ResetFigures
----@return string[] off guards that weren't asked
 function guards.ask(night, figures)
   if os.getenv "TALLYMAN_GUARDS" == "off" then
-    night:warn "THE GUARDS ARE OFF by TALLYMAN_GUARDS: no file is refused for its figures"
-    return { "all of them" }
+    night.guards_off = { "all of them" }
+    return night:warn "THE GUARDS ARE OFF by TALLYMAN_GUARDS: no file is refused for its figures"
   end
   local verdicts, off = guards.judge(night.settings.guards, figures)
   local refusals = {}
+  night.guards_off = off
+  if figures.last and not (figures.read and figures.last.read) then
+    off[#off + 1] = "rows and line_end: the history doesn't know this file, or the last one"
+  end
   for _, verdict in ipairs(verdicts) do
     if verdict.level == "warn" then
       night:warn("guard %s: %s", verdict.name, verdict.text)
@@ -168,10 +178,6 @@ function guards.ask(night, figures)
     end
   end
   if #refusals > 0 then refuse(figures, refusals) end
-  if figures.last and not (figures.read and figures.last.read) then
-    off[#off + 1] = "rows and line_end: the history doesn't know this file, or the last one"
-  end
-  return off
 end
 
 return guards

@@ -74,6 +74,7 @@ local function add_common(found, tonight, started)
   found.warnings, found.alerts = tonight.warnings, tonight.alerts
   found.seconds = clock.now() - started
   found.force, found.dry_run = tonight.force, tonight.dry_run or nil
+  found.guards_off = tonight.guards_off
   if tonight.force then found.forced = tonight.forced end
 end
 

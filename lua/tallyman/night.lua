@@ -26,6 +26,7 @@ local time = require "tallyman.time"
 ---@field dry_run boolean nothing is to be changed
 ---@field force? string why a refusal is to be overridden
 ---@field forced string[] what was overridden
+---@field guards_off? string[] guards that weren't asked
 ---@field previewed? tallyman.Oms a dry run's only one
 local Night = {}
 Night.__index = Night
@@ -55,7 +56,7 @@ end
 function Night:override(what)
   if not self.force then return false end
   self.forced[#self.forced + 1] = what
-  self:warn("FORCED (%s): %s", self.force, what)
+  log.warn(self.job, ("FORCED (%s): %s"):format(self.force, what))
   return true
 end
 

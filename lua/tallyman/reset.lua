@@ -173,7 +173,7 @@ local function in_transaction(night, oms, exchange, filtered)
   local figures = compute(oms, filtered, counts)
   local faults
   faults, figures.rejected = staging.faults(oms)
-  figures.guards_off = guards.ask(night, lookout.of(night, oms, filtered, figures, last))
+  guards.ask(night, lookout.of(night, oms, filtered, figures, last))
   if settled then night:warn("%s", settled) end
   figures.cycle = write(night, oms, filtered, sha256)
   if not night.dry_run then write_rejects(oms, exchange, filtered, plan, faults) end
