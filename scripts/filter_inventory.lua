@@ -27,6 +27,7 @@ return {
     target:commit()                    -- a .part until here; any error above leaves no trace
 
     count.file, count.size, count.mtime = inbound.path, inbound.size, inbound.mtime
+    count.made = target.path           -- by it import_reset's guards find these figures
     return count
   end,
 }

@@ -8,6 +8,7 @@ return {
   at = "02:00",
   after = { "filter_inventory" },
   latest = "06:00",
+  takes = { "--dry-run", "--force" },
 
   run = function(night)
     local exchange <close> = night:exchange()

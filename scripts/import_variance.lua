@@ -9,6 +9,7 @@ return {
   wait = "1h",
   anyway = true,                       -- without that reset it is held, or settles an overdue cycle
   latest = "07:00",
+  takes = { "--dry-run" },
 
   run = function(night)
     local exchange <close> = night:exchange()
@@ -45,7 +46,8 @@ return {
       end
     end
 
-    night:afterwards("not archived", variance.archive, night, oms, exchange, oms:newest_cycle())
+    night:afterwards("not archived", variance.archive, night, oms, exchange,
+      oms:newest_cycle() or cycle)
     return figures
   end,
 }

@@ -34,5 +34,16 @@ return require "tallyman.settings" {
     reason = "UNACK_SHIPMENT",
     deadline = "3h",                       -- after the reset: then settled without the file
   },
-  guards = {},                             -- function(figures) return nil or "why not" end
+  guards = {                               -- false instead of a limit switches it off
+    line_end = "refuse",                   -- the last row lacks it, and the last file had one
+    rows = { warn = 90, refuse = 50 },     -- % of the last good night's: fewer is too few
+    kept = { warn = 90, refuse = 50 },
+    facilities = "refuse",                 -- one of last time is missing
+    zero = { warn = 10, refuse = 30 },     -- % of the pairs in stock: more is too much
+    change = { by = 50, warn = 10, refuse = 30 }, -- % of pairs that change by more than that
+    age = { warn = "12h", refuse = "36h" }, -- since the snapshot
+    rejects = { warn = 2, refuse = 10 },   -- % of the rows
+    few = 10,                              -- shares of fewer than this say nothing
+    -- and your own: function(figures) return nil or "why not" end
+  },
 }

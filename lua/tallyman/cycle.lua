@@ -68,6 +68,8 @@ cycle.ours = [[
 ---@field settled_by? "file"|"deadline"|"next reset"
 ---@field variance_id? string
 ---@field variance_file? string
+---@field undone_at? string UTC
+---@field undo_id? string
 
 --- Makes times into instants.
 local function read(row)
@@ -93,6 +95,45 @@ function cycle.of_night(db, date)
   return read(db:one([[SELECT * FROM tallyman_cycle
     WHERE undone_at IS NULL AND business_date = :date
     ORDER BY snapshot DESC, cycle_id DESC LIMIT 1]], { date = date }))
+end
+
+--- A cycle by its number, undone or not.
+---@param db tallyman.Database
+---@param cycle_id integer
+---@return tallyman.Cycle?
+function cycle.by_number(db, cycle_id)
+  return read(db:one("SELECT * FROM tallyman_cycle WHERE cycle_id = :id", { id = cycle_id }))
+end
+
+--- The undone cycles of a night, oldest first.
+---@param db tallyman.Database
+---@param date string business date
+---@return tallyman.Cycle[]
+function cycle.undone_of_night(db, date)
+  local found = db:all([[SELECT * FROM tallyman_cycle
+    WHERE undone_at IS NOT NULL AND business_date = :date ORDER BY cycle_id]], { date = date })
+  for _, row in ipairs(found) do read(row) end
+  return found
+end
+
+--- Records that a cycle is undone, once.
+---@param db tallyman.Database
+---@param cycle_id integer
+---@param undone_at number
+---@return boolean done false: somebody else was first
+function cycle.undo(db, cycle_id, undone_at)
+  return db:run([[UPDATE tallyman_cycle SET undone_at = :at
+    WHERE cycle_id = :id AND undone_at IS NULL]],
+    { id = cycle_id, at = time.text(undone_at) }) == 1
+end
+
+--- Records the physical inventory under which a cycle was undone.
+---@param db tallyman.Database
+---@param cycle_id integer
+---@param undo_id string
+function cycle.undone_by(db, cycle_id, undo_id)
+  db:run("UPDATE tallyman_cycle SET undo_id = :undo_id WHERE cycle_id = :id",
+    { id = cycle_id, undo_id = undo_id })
 end
 
 --- The applied cycle with this identity.

@@ -1,11 +1,13 @@
 --- Jobs: what a script's table must look like, and one run of it with everything that belongs to a
 --- run: history, log, exit code.
+local arguments = require "tallyman.arguments"
 local clock = require "tallyman.clock"
 local failure = require "tallyman.failure"
 local figures = require "tallyman.figures"
 local json = require "dkjson"
 local log = require "tallyman.log"
 local night = require "tallyman.night"
+local preview = require "tallyman.preview"
 local store = require "tallyman.store"
 local time = require "tallyman.time"
 local validate = require "tallyman.validate"
@@ -18,6 +20,7 @@ local validate = require "tallyman.validate"
 ---@field wait? string|number how long after them
 ---@field anyway? boolean `once` runs it although they haven't succeeded: it decides by the data
 ---@field latest? string local time of day; not done by then: failed
+---@field takes? string[] what may stand behind its name: "--dry-run", "--force", "CYCLE", ...
 
 local time_of_day = { type = "string|nil", check = validate.time_of_day }
 
@@ -32,6 +35,7 @@ job.shape = { type = "table", fields = {
   after = { type = "table|nil", each = { type = "string" } },
   wait = { type = "string|number|nil", check = validate.duration },
   anyway = { type = "boolean|nil" },
+  takes = { type = "table|nil", each = { type = "string", check = arguments.check } },
 } }
 
 --- The state that an exit code stands for.
@@ -51,55 +55,77 @@ end
 ---@field message? string
 ---@field trace? string traceback of a script's own error
 
---- Runs a job once, in this process.
----@param self tallyman.Job
----@param context table settings, make_keys
----@return tallyman.Outcome
-function job.run(self, context)
-  local settings = context.settings
-  local history <close> = store.open(settings.state)
-  local date = time.night(clock.now(), settings.timezone)
-  local run_id = history:begin(self.name, date)
-  local tonight = night.new { settings = settings, job = self.name, run_id = run_id, date = date,
-    store = history, make_keys = context.make_keys }
-  local started = clock.now()
-  local ok, result, trace = failure.catch(self.run, tonight)
-  if ok and result ~= nil and type(result) ~= "table" then
-    ok, result = false, self.name .. ": run must return a table of figures, or nothing"
+--- Calls the job's function; what a dry run would have changed becomes a figure.
+local function call(self, tonight)
+  local result = self.run(tonight)
+  if result ~= nil and type(result) ~= "table" then
+    error(self.name .. ": run must return a table of figures, or nothing", 0)
   end
-  local found = ok and result or {}
+  result = result or {}
+  if tonight.previewed then result.preview = preview.changes(tonight.previewed) end
+  if tonight.force and #tonight.forced == 0 then
+    tonight:warn("--force (%s) had nothing to override", tonight.force)
+  end
+  return result
+end
+
+--- Adds what every run has to say.
+local function add_common(found, tonight, started)
   found.warnings, found.alerts = tonight.warnings, tonight.alerts
   found.seconds = clock.now() - started
+  found.force, found.dry_run = tonight.force, tonight.dry_run or nil
+  found.guards_off = tonight.guards_off
+  if tonight.force then found.forced = tonight.forced end
+end
+
+--- Runs a job once, in this process. A dry run leaves no trace in the history either.
+---@param self tallyman.Job
+---@param context table settings, make_keys
+---@param options? tallyman.Options
+---@return tallyman.Outcome
+function job.run(self, context, options)
+  local settings, dry = context.settings, options and options.dry_run
+  local history <close> = (dry and store.look or store.open)(settings.state)
+  local date = time.night(clock.now(), settings.timezone)
+  local run_id = dry and "dry-run" or history:begin(self.name, date)
+  local tonight = night.new { settings = settings, job = self.name, run_id = run_id, date = date,
+    store = history, make_keys = context.make_keys, options = options }
+  local started = clock.now()
+  local ok, result, trace = failure.catch(call, self, tonight)
+  if tonight.previewed then tonight.previewed.db:close() end
+  local found = ok and result or {}
+  add_common(found, tonight, started)
   local code = ok and 0 or failure.code(result)
   local message = not ok and tostring(result) or nil
   local outcome = { state = state_of(code), code = code, figures = found, message = message,
     trace = trace }
-  history:finish(run_id, outcome.state, code, message, found)
+  if not dry then history:finish(run_id, outcome.state, code, message, found) end
   return outcome
 end
 
 --- Runs a job for a person or a flow: arguments, log lines, exit code.
 ---@param self tallyman.Job
 ---@param context table settings, make_keys
----@param arguments string[]
+---@param given string[]
 ---@return integer exit_code
-function job.main(self, context, arguments)
+function job.main(self, context, given)
   log.zone = context.settings.timezone
-  local as_json = arguments[1] == "--json"
-  if #arguments > (as_json and 1 or 0) then
-    failure.raise(failure.usage, "job %s takes --json and nothing else, not '%s'", self.name,
-      arguments[as_json and 2 or 1])
-  end
+  local options = arguments.parse(self, given)
   if clock.is_set() then
     log.warn(self.name, "the clock is set by TALLYMAN_NOW: " .. time.text(clock.now()) .. " UTC")
   end
-  local outcome = job.run(self, context)
-  if as_json then
+  if options.dry_run then log.warn(self.name, "dry run: nothing is changed") end
+  local outcome = job.run(self, context, options)
+  if options.json then
     print(json.encode { job = self.name, state = outcome.state, exit_code = outcome.code,
       message = outcome.message, figures = outcome.figures })
   end
+  if outcome.figures.preview and not options.json then
+    print(preview.text(outcome.figures.preview))
+  end
   if outcome.code == 0 then
-    log.info(self.name, outcome.state .. ": " .. figures.text(outcome.figures))
+    log.info(self.name, (options.dry_run and "would be " or "") .. outcome.state .. ": "
+      .. figures.text(outcome.figures))
   else
     log.error(self.name, outcome.state .. ": " .. (outcome.trace or outcome.message))
   end

@@ -10,6 +10,7 @@ local file = require "native.file"
 local log = require "tallyman.log"
 local oms = require "tallyman.oms"
 local stat = require "posix.sys.stat"
+local preview = require "tallyman.preview"
 local time = require "tallyman.time"
 
 ---@class tallyman.Night
@@ -21,6 +22,12 @@ local time = require "tallyman.time"
 ---@field warnings string[] for log, store and report
 ---@field alerts string[] what somebody must be told
 ---@field make_keys? fun(name: string) runs the job that makes a list of keys
+---@field options tallyman.Options what the command line says
+---@field dry_run boolean nothing is to be changed
+---@field force? string why a refusal is to be overridden
+---@field forced string[] what was overridden
+---@field guards_off? string[] guards that weren't asked
+---@field previewed? tallyman.Oms a dry run's only one
 local Night = {}
 Night.__index = Night
 
@@ -30,12 +37,28 @@ function Night:now() return clock.now() end
 
 --- The exchange that the settings name. Close it: `local exchange <close> = night:exchange()`.
 ---@return tallyman.Exchange
-function Night:exchange() return exchange.open(self.settings.exchange, self.run_id,
-  self.settings) end
+function Night:exchange()
+  local opened = exchange.open(self.settings.exchange, self.run_id, self.settings)
+  return self.dry_run and preview.exchange(opened) or opened
+end
 
 --- The order system's database. Close it, too.
 ---@return tallyman.Oms
-function Night:oms() return oms.open(self.settings) end
+function Night:oms()
+  if not self.dry_run then return oms.open(self.settings) end
+  self.previewed = self.previewed or preview.oms(self.settings)
+  return self.previewed
+end
+
+--- Lets a refusal pass where an operator ordered it with a reason; history and report keep both.
+---@param what string
+---@return boolean passes
+function Night:override(what)
+  if not self.force then return false end
+  self.forced[#self.forced + 1] = what
+  log.warn(self.job, ("FORCED (%s): %s"):format(self.force, what))
+  return true
+end
 
 --- Says something that the report should repeat.
 ---@param format string
@@ -61,6 +84,7 @@ end
 ---@param work function
 ---@param ... any its arguments
 function Night:afterwards(what, work, ...)
+  if self.dry_run then return end
   local ok, wrong, trace = failure.catch(work, ...)
   if ok then return end
   local code = failure.code(wrong)
@@ -156,10 +180,12 @@ end
 local night = {}
 
 --- Makes a night for one run.
----@param fields table settings, job, store, run_id, date
+---@param fields table settings, job, store, run_id, date, options
 ---@return tallyman.Night
 function night.new(fields)
-  fields.warnings, fields.alerts = {}, {}
+  local options = fields.options or {}
+  fields.options, fields.warnings, fields.alerts, fields.forced = options, {}, {}, {}
+  fields.dry_run, fields.force = options.dry_run == true, options.force
   return setmetatable(fields, Night)
 end
 

@@ -192,17 +192,19 @@ end
 function Oms:close() self.db:close() end
 Oms.__close = Oms.close
 
-local oms = {}
+local oms = { class = Oms }
 
 --- Opens the database that the settings name; makes our own tables on first use.
 ---@param settings tallyman.Settings
+---@param prepare? fun(database: tallyman.Database) what comes before our tables are made
 ---@return tallyman.Oms
-function oms.open(settings)
+function oms.open(settings, prepare)
   local ok, database = failure.catch(db.open, settings.oms.database)
   if not ok then
     failure.raise(failure.code(database),
       "%s (the OMS: oms.database in the settings, TALLYMAN_OMS)", tostring(database))
   end
+  if prepare then prepare(database) end
   database:script(cycle.tables)
   return setmetatable({ db = database, settings = settings }, Oms)
 end

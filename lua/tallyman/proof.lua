@@ -85,4 +85,32 @@ function proof.of(oms, cycle)
   return result
 end
 
+--- What an undone cycle's reset, variance and undo booked on each item; it must sum up to 0.
+local UNDONE = [[
+  SELECT d.inventory_item_id, SUM({units d.quantity_on_hand_diff}) AS qoh,
+    SUM({units d.available_to_promise_diff}) AS atp
+  FROM tallyman_cycle c
+  JOIN inventory_item_detail d ON d.physical_inventory_id = c.reset_id
+    OR d.physical_inventory_id = c.variance_id OR d.physical_inventory_id = c.undo_id
+  WHERE c.cycle_id = :cycle_id
+  GROUP BY d.inventory_item_id ORDER BY d.inventory_item_id]]
+
+--- Proves that nothing of an undone cycle is left.
+---@param oms tallyman.Oms
+---@param cycle tallyman.Cycle
+---@return { items: integer, failures: string[], comment: string }
+function proof.of_undone(oms, cycle)
+  local result = { items = 0, failures = {}, comment = oms:value(
+    "SELECT general_comments FROM physical_inventory WHERE physical_inventory_id = :undo_id",
+    { undo_id = cycle.undo_id }) or "" }
+  for row in oms:rows(UNDONE, { cycle_id = cycle.cycle_id }) do
+    result.items = result.items + 1
+    if row.qoh ~= 0 or row.atp ~= 0 then
+      result.failures[#result.failures + 1] = ("item %s keeps %s/%s of cycle %d"):format(
+        row.inventory_item_id, quantity.text(row.qoh), quantity.text(row.atp), cycle.cycle_id)
+    end
+  end
+  return result
+end
+
 return proof

@@ -11,15 +11,18 @@ local time = require "tallyman.time"
 local report = {}
 
 local LISTS = { { "alerts", "ALERT" }, { "warnings", "warning" }, { "stale", "stale shipment" },
-  { "uncertain", "uncertain" }, { "timeless", "without a time" } }
+  { "uncertain", "uncertain" }, { "timeless", "without a time" },
+  { "guards_off", "guard not asked" }, { "forced", "forced" } }
 
 local function add_job(lines, name, run, zone)
   if not run then
     lines[#lines + 1] = ("  %-16s not run"):format(name)
     return
   end
+  local said = (run.message or figures.text(run.figures)):gsub("\n", "\n      ")
   lines[#lines + 1] = ("  %-16s %-7s %s  %s"):format(name, run.state,
-    time.text(time.read(run.started_at), zone):sub(12), run.message or figures.text(run.figures))
+    time.text(time.read(run.started_at), zone):sub(12), said)
+  if run.figures.force then lines[#lines + 1] = "    --force: " .. run.figures.force end
   for _, list in ipairs(LISTS) do
     for _, text in ipairs(run.figures[list[1]] or {}) do
       lines[#lines + 1] = ("    %s: %s"):format(list[2], text)
@@ -35,6 +38,21 @@ local function add_proof(lines, orders, tonight)
   lines[#lines + 1] = "  known limits: these data can't tell a stocktake in the POS after an"
   lines[#lines + 1] = "  unacknowledged shipment, nor a return that the POS never learns of"
   return #result.failures
+end
+
+--- Says of undone cycles why, and proves that nothing of theirs is left; gives the failures.
+local function add_undone(lines, orders, date)
+  local failures = 0
+  for _, undone in ipairs(cycle.undone_of_night(orders.db, date)) do
+    local result = proof.of_undone(orders, undone)
+    lines[#lines + 1] = ("cycle %d: %s, undone at %s UTC: %s"):format(undone.cycle_id,
+      undone.file_name, undone.undone_at, result.comment)
+    lines[#lines + 1] = ("proof: what it booked on %d items is taken back, %d fail"):format(
+      result.items, #result.failures)
+    for _, text in ipairs(result.failures) do lines[#lines + 1] = "  FAILS: " .. text end
+    failures = failures + #result.failures
+  end
+  return failures
 end
 
 local function add_cycle(lines, orders, date)
@@ -68,7 +86,7 @@ function report.text(flow, settings, date)
   end
   local ok, failures = failure.catch(function()
     local orders <close> = oms.open(settings)
-    return add_cycle(lines, orders, date)
+    return add_undone(lines, orders, date) + add_cycle(lines, orders, date)
   end)
   if not ok then lines[#lines + 1] = "cycle: unknown: " .. tostring(failures) end
   return table.concat(lines, "\n"), ok and failures or 0

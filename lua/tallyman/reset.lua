@@ -6,6 +6,7 @@ local cycle = require "tallyman.cycle"
 local exchanges = require "tallyman.exchange"
 local failure = require "tallyman.failure"
 local guards = require "tallyman.guards"
+local lookout = require "tallyman.lookout"
 local native_csv = require "native.csv"
 local native_file = require "native.file"
 local csv_text = require "tallyman.csv_text"
@@ -30,14 +31,17 @@ local function plan_of(settings)
 end
 
 --- Refuses what the rules of identity refuse; gives the cycle that this file is, if it is applied.
-local function check_identity(oms, filtered, sha256)
+local function check_identity(night, oms, filtered, sha256)
   local applied = cycle.same(oms.db, filtered.snapshot, sha256)
   if applied then return applied end
   local newest = oms:newest_cycle()
   local snapshot = time.text(filtered.snapshot)
-  if newest and newest.snapshot == filtered.snapshot then
+  if newest and newest.snapshot == filtered.snapshot
+    and not night:override(("cycle %d has this snapshot with other bytes"):format(newest.cycle_id))
+  then
     failure.raise(failure.refused, "%s: cycle %d has this snapshot (%s UTC) with other bytes: "
-      .. "refused; move it away", filtered.path, newest.cycle_id, snapshot)
+      .. "refused; move it away, or if it is right: --force \"WHY IT IS RIGHT\"", filtered.path,
+      newest.cycle_id, snapshot)
   end
   if newest and newest.snapshot > filtered.snapshot then
     failure.raise(failure.refused, "%s: snapshot %s UTC is older than the newest cycle's (%d, %s "
@@ -98,8 +102,9 @@ local function shorten(list)
 end
 
 --- Books the deltas under a physical inventory of this reset.
-local function book_deltas(oms, filtered)
-  local comment = oms.cut(("Reset to %s (counts of %s UTC)"):format(filtered.name,
+local function book_deltas(night, oms, filtered)
+  local forced = #night.forced > 0 and ("forced: %s; "):format(night.force) or ""
+  local comment = oms.cut(("%sReset to %s (counts of %s UTC)"):format(forced, filtered.name,
     time.text(filtered.snapshot)))
   local reset_id = oms:new_physical_inventory(comment)
   oms:ensure_reason("VAR_EXT_RESET", "Reset to the counts of an external system")
@@ -112,12 +117,12 @@ local function book_deltas(oms, filtered)
   return reset_id
 end
 
---- Settles the cycle before this one from its deductions, if nobody has.
-local function settle_newest(night, oms)
-  local newest = oms:newest_cycle()
+--- Settles the cycle before this one from its deductions, if nobody has; gives what is to be said
+--- of it once the guards have let the file pass.
+local function settle_newest(night, oms, newest)
   if not newest or newest.settled_at then return end
   local settled = settle.book(oms, night, newest, { by = "next reset" })
-  night:warn("cycle %d was not settled; settled first, from its deductions (%d pairs)",
+  return ("cycle %d was not settled; settled first, from its deductions (%d pairs)"):format(
     newest.cycle_id, settled.booked)
 end
 
@@ -146,7 +151,7 @@ local function write(night, oms, filtered, sha256)
   coverage.keep(oms, number)
   cycle.insert(oms.db, { cycle_id = number, snapshot = filtered.snapshot, sha256 = sha256,
     file_name = filtered.name, business_date = night.date, method = oms.settings.reset.method,
-    reset_at = clock.now(), reset_id = book_deltas(oms, filtered) })
+    reset_at = clock.now(), reset_id = book_deltas(night, oms, filtered) })
   return number
 end
 
@@ -157,19 +162,21 @@ local function in_transaction(night, oms, exchange, filtered)
   local reader = staging.open(oms, source, plan, filtered.path)
   local counts = staging.load(oms, reader, plan)
   local sha256 = source:sha256()
-  local applied = check_identity(oms, filtered, sha256)
+  local applied = check_identity(night, oms, filtered, sha256)
   if applied then
     return { already = ("nothing to do: %s is applied as cycle %d"):format(filtered.name,
       applied.cycle_id), cycle = applied.cycle_id }
   end
   lose_rejected(oms, exchange, filtered.snapshot, reader)
-  settle_newest(night, oms)
+  local last = oms:newest_cycle()
+  local settled = settle_newest(night, oms, last)
   local figures = compute(oms, filtered, counts)
   local faults
   faults, figures.rejected = staging.faults(oms)
-  guards.ask(night, figures)
+  guards.ask(night, lookout.of(night, oms, filtered, figures, last))
+  if settled then night:warn("%s", settled) end
   figures.cycle = write(night, oms, filtered, sha256)
-  write_rejects(oms, exchange, filtered, plan, faults)
+  if not night.dry_run then write_rejects(oms, exchange, filtered, plan, faults) end
   return figures
 end
 

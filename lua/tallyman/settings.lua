@@ -62,6 +62,35 @@ local function one_of(...)
   end
 end
 
+--- A guard's level: a limit, or `false` where that level is switched off.
+local function level(is_limit)
+  return { type = "number|string|boolean", check = function(value)
+    if value ~= false then return is_limit(value) end
+  end }
+end
+
+local duration_level = level(validate.duration)
+local percent_level = level(function(value)
+  if type(value) ~= "number" or value < 0 or value > 100 then
+    return ("'%s' is no percentage from 0 to 100, nor false"):format(tostring(value))
+  end
+end)
+
+--- A guard with limits of two levels; `false` switches it off.
+local function levels(limit, more)
+  local fields = { warn = limit, refuse = limit }
+  for name, shape in pairs(more or {}) do fields[name] = shape end
+  return { type = "table|boolean", fields = fields, check = function(value)
+    if value == true then return "must be a table of limits, or false" end
+  end }
+end
+
+--- A guard that is kept or broken.
+local word = { type = "string|boolean", check = function(value)
+  if value == true then return "must be 'warn', 'refuse' or false" end
+  return value and one_of("warn", "refuse")(value)
+end }
+
 local COLUMNS = { "facilityId", "locationSeqId", "idType", "idValue", "availableQty",
   "externalFacilityId", "availableDelta", "varianceReasonId", "comments" }
 
@@ -105,7 +134,11 @@ local SHAPE = { type = "table", fields = {
   } },
   variance = { type = "table", fields = { name = folder_and_stamp, reason = text,
     deadline = duration } },
-  guards = { type = "table", each = { type = "function" } },
+  guards = { type = "table", items = { type = "function" }, fields = {
+    line_end = word, facilities = word, age = levels(duration_level), few = not_negative,
+    rows = levels(percent_level), kept = levels(percent_level), zero = levels(percent_level),
+    change = levels(percent_level, { by = not_negative }), rejects = levels(percent_level),
+  } },
 } }
 
 local DEFAULTS = {
@@ -130,7 +163,10 @@ local DEFAULTS = {
     movement = function(_) return true end },
   variance = { name = "variance/InventoryVariance_STAMP.csv", reason = "UNACK_SHIPMENT",
     deadline = "3h" },
-  guards = {},
+  guards = { line_end = "refuse", facilities = "refuse", few = 10,
+    rows = { warn = 90, refuse = 50 }, kept = { warn = 90, refuse = 50 },
+    zero = { warn = 10, refuse = 30 }, change = { by = 50, warn = 10, refuse = 30 },
+    age = { warn = "12h", refuse = "36h" }, rejects = { warn = 2, refuse = 10 } },
 }
 
 --- Which environment variable overrides which field.
@@ -184,6 +220,11 @@ local function override(settings, getenv)
   return problems
 end
 
+--- The limits of an age in seconds.
+local function finish_age(age)
+  for name, limit in pairs(age or {}) do age[name] = limit and validate.seconds(limit) end
+end
+
 --- Makes texts into what the library works with.
 local function finish(settings)
   local inbound = settings.inbound
@@ -195,6 +236,7 @@ local function finish(settings)
   settings.import_rejects = names.stamped((settings.rejects:gsub("STEP", "import")))
   settings.variance.name = names.stamped(settings.variance.name)
   settings.variance.deadline = validate.seconds(settings.variance.deadline)
+  finish_age(settings.guards.age)
   settings.pos.ack_delay = validate.seconds(settings.pos.ack_delay)
   settings.pos.sale_delay = validate.seconds(settings.pos.sale_delay)
   for _, column in ipairs(COLUMNS) do

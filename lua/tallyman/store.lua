@@ -105,6 +105,17 @@ function Store:last_reading(job, file)
   return text and json.decode(text)
 end
 
+--- The figures of a job's newest successful run that made a certain file.
+---@param job string
+---@param file string path in the exchange
+---@return table? figures
+function Store:last_making(job, file)
+  local text = self.db:value([[SELECT figures FROM run WHERE job = :job AND state = 'done'
+    AND json_extract(figures, '$.made') = :file ORDER BY started_at DESC, rowid DESC LIMIT 1]],
+    { job = job, file = file })
+  return text and json.decode(text)
+end
+
 --- Forgets runs of nights before a date.
 ---@param date string
 function Store:prune(date)
@@ -122,6 +133,20 @@ local store = {}
 function store.open(folder)
   make_folder(folder)
   local database = db.open("sqlite:" .. folder .. "/history.db", { create = true })
+  database:script(TABLES)
+  return setmetatable({ folder = folder, db = database }, Store)
+end
+
+--- The store as it is, for a run that may leave no trace in it; an empty one in memory where there
+--- is none.
+---@param folder string
+---@return tallyman.Store
+function store.look(folder)
+  local path = folder .. "/history.db"
+  if stat.stat(path) then
+    return setmetatable({ folder = folder, db = db.open("sqlite:" .. path) }, Store)
+  end
+  local database = db.open("sqlite::memory:", { create = true })
   database:script(TABLES)
   return setmetatable({ folder = folder, db = database }, Store)
 end

@@ -55,15 +55,16 @@ function World:at(text) self.time = self:instant(text) end
 
 --- Runs a job's script now.
 ---@param path string
+---@param options? tallyman.Options as the command line gives them: { force = "counted again" }
 ---@return tallyman.Outcome
-function World:run(path)
+function World:run(path, options)
   local context = { settings = self.settings }
   function context.make_keys(name)
     local outcome = self:run(("%s/%s.lua"):format(script.folder(path), name))
     if outcome.code ~= 0 then failure.raise(outcome.code, "%s", outcome.message) end
   end
   package.loaded.settings = self.settings
-  return job.run(script.load_job(path), context)
+  return job.run(script.load_job(path), context, options)
 end
 
 --- The newest run of a job.

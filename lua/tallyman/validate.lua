@@ -5,6 +5,7 @@ local suggest = require "tallyman.suggest"
 ---@class tallyman.Shape
 ---@field type string Lua types that are allowed, as "string|nil"
 ---@field fields? table<string, tallyman.Shape> for tables with known names
+---@field items? tallyman.Shape for the list in a table that has known names, too
 ---@field each? tallyman.Shape for lists and for tables with free names
 ---@field free? boolean a table with free names, not a list
 ---@field check? fun(value: any): string? says what is wrong with a value of the right type
@@ -105,7 +106,9 @@ end
 
 local function check_fields(value, shape, path, place, problems)
   for name in pairs(value) do
-    if not shape.fields[name] then
+    if shape.items and math.type(name) == "integer" then
+      check_value(value[name], shape.items, extended(path, name), place, problems)
+    elseif not shape.fields[name] then
       local hint = suggest(tostring(name), validate.names_of(shape.fields))
       add(problems, place, extended(path, name), ("unknown field '%s'%s"):format(name, hint))
     end

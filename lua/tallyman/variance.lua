@@ -145,9 +145,9 @@ end
 function variance.settle(night, oms, exchange, of, file)
   return oms.db:transaction(function()
     local now = cycle.newest(oms.db)
-    if now.cycle_id ~= of.cycle_id then
-      failure.raise(failure.try_again, "cycle %d was replaced by cycle %d meanwhile; run again",
-        of.cycle_id, now.cycle_id)
+    if not now or now.cycle_id ~= of.cycle_id then
+      failure.raise(failure.try_again, "cycle %d was replaced or undone meanwhile; run again",
+        of.cycle_id)
     end
     if now.settled_at then return variance.settled(now) end
     if not file then return settle.book(oms, night, of, { by = "deadline" }) end

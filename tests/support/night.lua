@@ -9,10 +9,17 @@ Night.__index = Night
 local HEADER = "facilityId,locationSeqId,idType,idValue,availableQty,comments\n"
 local SCRIPTS = require "native.host".library .. "/../scripts/"
 
---- A world with New York, product A (SKU A1) and, unless start is false, item I1.
+--- The shipped guards switched off: what is wrong for a shop is usual for one product.
+local OFF = { line_end = false, rows = false, kept = false, facilities = false, zero = false,
+  change = false, age = false, rejects = false }
+
+--- A world with New York, product A (SKU A1) and, unless start is false, item I1; without guards
+--- unless the settings name some.
 local function new(options)
   options = options or {}
-  local world = testing.world { now = "2026-11-24 01:00:00", settings = options.settings }
+  local settings = options.settings or {}
+  settings.guards = settings.guards or OFF
+  local world = testing.world { now = "2026-11-24 01:00:00", settings = settings }
   local self = setmetatable({ world = world, shop = shop.new(world), events = {}, day = 24 }, Night)
   self.shop:facility("NY", "101")
   self.shop:product("A", "A1")
@@ -63,21 +70,28 @@ function Night:upload_text(snapshot, text, name)
 end
 
 --- Runs a job at a time.
-function Night:run(job, clock)
+function Night:run(job, clock, options)
   self:at(clock)
-  return self.world:run(SCRIPTS .. job .. ".lua")
+  return self.world:run(SCRIPTS .. job .. ".lua", options)
 end
 
---- The jobs up to the reset.
-function Night:reset(clock)
+--- The jobs up to the reset; options are the reset's.
+function Night:reset(clock, options)
   self:run("active_products", "01:00")
   if not self.exported then self:run("export_variance", "01:30") end
   self.exported = true
   self:run("filter_inventory", clock or "01:59")
-  return self:run("import_reset", clock or "02:00")
+  return self:run("import_reset", clock or "02:00", options)
 end
 
-function Night:variance(clock) return self:run("import_variance", clock or "03:00") end
+function Night:variance(clock, options)
+  return self:run("import_variance", clock or "03:00", options)
+end
+
+--- Undoes a cycle.
+function Night:undo(clock, cycle, reason)
+  return self:run("undo", clock, { CYCLE = tostring(cycle), reason = reason or "wrong file" })
+end
 
 --- The next night begins.
 function Night:next_day() self.day, self.exported = self.day + 1, false end

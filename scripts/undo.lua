@@ -1,0 +1,20 @@
+-- Take a cycle back: tallyman scripts/undo.lua CYCLE --reason TEXT
+local failure = require "tallyman.failure"
+local undo = require "tallyman.undo"
+
+---@type tallyman.Job
+return {
+  name = "undo",
+  takes = { "CYCLE", "--reason", "--dry-run" },
+
+  run = function(night)
+    local number = math.tointeger(tonumber(night.options.CYCLE))
+    if not number then
+      failure.raise(failure.usage, "'%s' is no cycle's number; the report gives them",
+        night.options.CYCLE)
+    end
+    if not night.options.reason then failure.raise(failure.usage, "undo wants --reason TEXT") end
+    local oms <close> = night:oms()
+    return undo.apply(night, oms, number, night.options.reason)
+  end,
+}
