@@ -44,4 +44,32 @@ function databases.open(name, address)
   return opened
 end
 
+-- ---- OMS databases ----
+
+--- Makes databases with the OMS's tables on a private PostgreSQL, each a copy of one that is made
+--- once. Texts sort there as people expect, not as bytes.
+---@param server test.Postgres
+---@return table databases see night.use; and `connect`, the superuser's connection
+function databases.of_oms(server)
+  local count, made = 0, {}
+  local connect = db.open((server.boss_url:gsub("/[^/?]*%?", "/postgres?")))
+  connect:script(([[CREATE DATABASE shop OWNER %s TEMPLATE template0 ENCODING 'UTF8'
+    LOCALE_PROVIDER icu ICU_LOCALE 'en-US']]):format(postgres.USER))
+  do
+    local shop <close> = db.open(server:address { database = "shop" })
+    shop:script(process.read(process.root .. "/examples/oms/schema.sql"))
+  end
+  function made.fresh()
+    count = count + 1
+    connect:script(("CREATE DATABASE shop%d OWNER %s TEMPLATE shop STRATEGY file_copy")
+      :format(count, postgres.USER))
+    return server:address { database = "shop" .. count }
+  end
+  function made.drop(url)
+    connect:script(("DROP DATABASE %s WITH (FORCE)"):format(url:match "shop%d+$"))
+  end
+  made.connect = connect
+  return made
+end
+
 return databases

@@ -1,5 +1,6 @@
 --- A night for specs: one facility, one product, the jobs at their usual times, and events that are
 --- committed at theirs. Times are "HH:MM"; from noon on they belong to the evening before.
+local db = require "tallyman.db"
 local shop = require "tests.support.shop"
 local testing = require "tallyman.testing"
 
@@ -9,11 +10,28 @@ Night.__index = Night
 local HEADER = "facilityId,locationSeqId,idType,idValue,availableQty,comments\n"
 local SCRIPTS = require "native.host".library .. "/../scripts/"
 
+local night = {}
+
+--- Where nights are from now on: `fresh` gives the URL of a new OMS, which has its tables, and
+--- `drop` takes it away. By default, and with nil, each is a SQLite file of its own.
+---@param databases? { fresh: (fun(): string), drop: fun(url: string) }
+function night.use(databases) night.databases = databases end
+
+--- Moves a world to another database.
+local function move(world, url)
+  world.oms:close()
+  world.settings.oms.database = url
+  world.oms = db.open(url)
+end
+
 --- A world with New York, product A (SKU A1) and, unless start is false, item I1.
-local function new(options)
+function night.new(options)
   options = options or {}
   local world = testing.world { now = "2026-11-24 01:00:00", settings = options.settings }
-  local self = setmetatable({ world = world, shop = shop.new(world), events = {}, day = 24 }, Night)
+  local databases = night.databases
+  if databases then move(world, databases.fresh()) end
+  local self = setmetatable({ world = world, databases = databases, shop = shop.new(world),
+    events = {}, day = 24 }, Night)
   self.shop:facility("NY", "101")
   self.shop:product("A", "A1")
   if options.start ~= false then
@@ -84,7 +102,10 @@ function Night:next_day() self.day, self.exported = self.day + 1, false end
 
 function Night:totals(where) return self.shop:totals(where) end
 
-function Night:close() self.world:close() end
+function Night:close()
+  self.world:close()
+  if self.databases then self.databases.drop(self.world.settings.oms.database) end
+end
 Night.__close = Night.close
 
-return { new = new }
+return night
