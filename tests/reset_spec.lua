@@ -188,9 +188,10 @@ describe("the ledger", function()
   it("gets one row and one variance row, under a physical inventory of the reset", function()
     apply(n, HEADER .. "NY,,SKU,A1,4,,,\n")
     local row = n.world.oms:one
-      "SELECT * FROM inventory_item_detail WHERE reason_enum_id IS NOT NULL"
+      [[SELECT d.*, {stamp d.effective_date} AS at FROM inventory_item_detail d
+        WHERE reason_enum_id IS NOT NULL]]
     assert.same({ "00002", "2026-11-24 02:00:00.000", -6, -6, "VAR_EXT_RESET" },
-      { row.inventory_item_detail_seq_id, row.effective_date, row.quantity_on_hand_diff,
+      { row.inventory_item_detail_seq_id, row.at, row.quantity_on_hand_diff,
         row.available_to_promise_diff, row.reason_enum_id })
     local variance = n.world.oms:one "SELECT * FROM inventory_item_variance"
     assert.same({ "I1", row.physical_inventory_id, "VAR_EXT_RESET", -6, -6 },
