@@ -101,13 +101,15 @@ local function make(db)
   end)
 end
 
+local REFUSED = { ["42501"] = true, ["3F000"] = true } -- no right, or no schema where it has one
+
 --- Sees to it that the tables are there, and that this program knows them.
 ---@param db tallyman.Database
 function tables.ensure(db)
   local version = found(db)
   if not version then
     local ok, wrong = failure.catch(make, db)
-    if not ok and failure.code(wrong) == failure.not_permitted then
+    if not ok and type(wrong) == "table" and REFUSED[wrong.sqlstate] then
       failure.raise(failure.not_permitted, "%s; have somebody with the rights run the SQL that "
         .. "scripts/tables.lua prints", tostring(wrong))
     end
