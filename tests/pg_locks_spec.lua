@@ -2,6 +2,7 @@
 --- must end in doesn't depend on who came first; TALLYMAN_LOCKS_SEED repeats a run's choices.
 local databases = require "tests.support.databases"
 local db = require "tallyman.db"
+local night = require "tests.support.night"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
 local shops = require "tests.support.shop"
@@ -10,13 +11,13 @@ local ROUNDS, WORKERS = 20, 2
 local FACILITIES, PRODUCTS = { "LA", "NY" }, { "A", "B", "C" }
 local SEED = tonumber(os.getenv "TALLYMAN_LOCKS_SEED") or os.time()
 
---- What a shop does all the time, one transaction after the other, until the file `stop` is there.
+--- What a shop does from each day's file go until its file stop, one transaction after the other.
 --- Status and acknowledgement of a shipment touch no item. Prints what left, and from which pair.
 local WORKER = [[
   package.path = %q .. "/?.lua;" .. package.path
   local shop = require "tests.support.shop".new { oms = oms }
-  local prefix, at, stop, seed = %q, %q, %q, %d
-  math.randomseed(seed)
+  local prefix, folder, rounds, at = %q, %q, %d, nil
+  math.randomseed(%d)
   function shop:next_id(kind)
     self.count = self.count + 1
     return prefix .. kind .. self.count
@@ -42,17 +43,23 @@ local WORKER = [[
     if math.random(3) == 1 then shop:acknowledge(sale, at) end
   end
   local done = 0
-  local function stopped()
-    local file <close> = io.open(stop)
+  local function is_there(name, day)
+    local file <close> = io.open(("%%s/%%s%%d"):format(folder, name, day))
     return file ~= nil
   end
-  while done < 5 or not stopped() do
-    local item, quantity = ("%%s-%%s"):format(({ "A", "B", "C" })[math.random(3)],
-      ({ "LA", "NY" })[math.random(2)]), math.random(3)
-    local act = math.random(2) == 1 and sell or ship
+  local function trade()
+    local item = ("%%s-%%s"):format(({ "A", "B", "C" })[math.random(3)],
+      ({ "LA", "NY" })[math.random(2)])
+    local quantity, act = math.random(3), math.random(2) == 1 and sell or ship
     act(item, quantity)
-    done = done + 1
-    print(item, quantity)
+    print(at:sub(1, 10), item, quantity)
+  end
+  for day = 2, rounds + 1 do
+    at = ("2026-12-%%02d 01:00:00"):format(day)
+    while not is_there("go", day) do require "native.clock".sleep(0.005) end
+    repeat trade() until is_there("stop", day)
+    print(at:sub(1, 10), "end")
+    io.stdout:flush()
   end
 ]]
 
@@ -123,25 +130,25 @@ describe("imports on PostgreSQL", function()
     return expected
   end
 
-  local function start_workers(day, stop)
+  local function start_workers()
     local workers = {}
     for i = 1, WORKERS do
-      workers[i] = server:script(WORKER:format(process.root, ("%d.%d"):format(day, i),
-        ("2026-12-%02d 01:00:00"):format(day), stop, SEED * 100 + day * WORKERS + i),
-        site.env.TALLYMAN_OMS)
-    end
-    for _, worker in ipairs(workers) do
-      process.eventually(function() return worker:poll() or worker:out() ~= "" end)
+      workers[i] = server:script(WORKER:format(process.root, "W" .. i .. ".", site.folder, ROUNDS,
+        SEED + i), site.env.TALLYMAN_OMS)
     end
     return workers
   end
 
-  --- Waits for the workers, and takes what they sold or shipped from what is expected.
-  local function take(workers, expected)
+  --- Waits until the day's workers have ended it, and takes what they sold or shipped from what is
+  --- expected.
+  local function take(workers, day, expected)
+    local date = ("2026%%-12%%-%02d\t"):format(day)
     for _, worker in ipairs(workers) do
-      local result = worker:wait()
-      assert.equal(0, result.status, result.err)
-      for id, quantity in result.out:gmatch "(%S+)\t(%d+)" do
+      local ended = process.eventually(function()
+        return worker:out():find(date .. "end\n") or worker:poll()
+      end)
+      assert.is_number(ended, worker:err())
+      for id, quantity in worker:out():gmatch(date .. "(%S+)\t(%d+)") do
         expected[id] = expected[id] - quantity
       end
     end
@@ -156,20 +163,63 @@ describe("imports on PostgreSQL", function()
   it(("neither lose nor double what moves meanwhile (seed %d)"):format(SEED), function()
     math.randomseed(SEED)
     print(("locks: seed %d"):format(SEED))
+    local workers = start_workers()
     for day = 2, ROUNDS + 1 do
       local expected = place_file(day, stock())
-      local stop = ("%s/stop%d"):format(site.folder, day)
-      local workers = start_workers(day, stop)
+      process.write(("%s/go%d"):format(site.folder, day), "")
       run("import_reset", day, "02:00")
-      process.write(stop, "")
-      take(workers, expected)
+      process.write(("%s/stop%d"):format(site.folder, day), "")
+      take(workers, day, expected)
       run("import_variance", day, "06:00")
       assert.same(expected, (stock()), ("round %d, seed %d"):format(day - 1, SEED))
       assert.equal(0, oms:value [[SELECT COUNT(*) FROM inventory_item i
-        WHERE i.quantity_on_hand_total <> (SELECT SUM(d.quantity_on_hand_diff) FROM inventory_item_detail d
-          WHERE d.inventory_item_id = i.inventory_item_id)]])
+        WHERE i.quantity_on_hand_total <> (SELECT SUM(d.quantity_on_hand_diff)
+          FROM inventory_item_detail d WHERE d.inventory_item_id = i.inventory_item_id)]])
     end
     assert.equal(ROUNDS, oms:value "SELECT COUNT(*) FROM tallyman_cycle")
+  end)
+
+  --- A night in which a shipment turns SHIPPED, its ledger row being there, right after the reset
+  --- has run for the nth time a statement that computes; QOH/ATP in the end, and whether there were
+  --- so many such statements.
+  local function with_status_after(nth, class, real)
+    local n <close> = night.new()
+    local sale = n.shop:issue("I1", n:text "23:00", 2)
+    n.shop:move("I1", n:text "23:00", -2, -2, { order_id = sale.order_id,
+      order_item_seq_id = "00001", shipment_id = sale.shipment_id, shipment_item_seq_id = "00001" })
+    n:upload("22:00", { { 10 } })
+    local count = 0
+    function class.run(self, sql, params)
+      local changed = real(self, sql, params)
+      if self ~= n.world.oms and sql:find "^UPDATE tallyman_pair" then
+        count = count + 1
+        if count == nth then
+          real(n.world.oms, "UPDATE shipment SET status_id = 'SHIPMENT_SHIPPED'")
+        end
+      end
+      return changed
+    end
+    assert.equal(0, n:reset().code)
+    class.run = real
+    assert.equal(0, n:variance().code)
+    return n:totals(), count >= nth
+  end
+
+  it("count a shipment once, between whichever two statements its status changes", function()
+    local class = getmetatable(oms)
+    local real = class.run
+    finally(function()
+      class.run = real
+      night.use(nil)
+    end)
+    night.use(made)
+    local nth = 0
+    repeat
+      nth = nth + 1
+      local totals, there = with_status_after(nth, class, real)
+      assert.equal("8/8", totals, ("after statement %d"):format(nth))
+    until not there
+    assert.is_true(nth > 4)
   end)
 
   it("of one file by twenty processes at once are one cycle, and nineteen times nothing to do",

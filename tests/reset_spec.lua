@@ -89,6 +89,13 @@ describe("resolving", function()
       assert.equal("7/7", n:totals())
     end)
 
+  it("takes locations of any length and with zero bytes", function()
+    local long = ("L"):rep(300)
+    local outcome = apply(n, HEADER .. ("NY,%s,SKU,A1,7,,,\nNY,a\0b,SKU,A1,1,,,\n"):format(long))
+    assert.equal(0, outcome.code, outcome.message)
+    assert.equal("8/8", n:totals())
+  end)
+
   it("leaves out facilities that the settings name, without rejecting them", function()
     n.world.settings.ignore_facilities = { "999", "POPUP" }
     local outcome = apply(n, HEADER .. ",,SKU,A1,n/a,999,,\nPOPUP,,SKU,A1,3,,,\nNY,,SKU,A1,7,,,\n")
@@ -169,6 +176,18 @@ describe("a pair", function()
     local kept = coverage(n)
     assert.same({ 2, 10, 7, 7, 3, 3, 7, 7 }, { kept.line, kept.quantity, kept.qoh_before,
       kept.atp_before, kept.delta, kept.deduction, kept.ledger_qoh, kept.ledger_atp })
+  end)
+
+  it("with several items changes the one whose id is smallest as bytes, and books there", function()
+    n.shop:product("B", "B1")
+    n.shop:item("a", "B", "NY", 5, 5)
+    n.shop:item("Z", "B", "NY", 5, 5)
+    n.shop:move("a", n:text "23:00", -1, -1)
+    apply(n, HEADER .. "NY,,SKU,B1,12,,,\n")
+    assert.equal("8/8", n:totals "inventory_item_id = 'Z'")
+    n:variance()
+    assert.equal("7/7", n:totals "inventory_item_id = 'Z'")
+    assert.equal("4/4", n:totals "inventory_item_id = 'a'")
   end)
 
   it("without an item gets one at the location of its first row, with the next free id", function()

@@ -121,8 +121,8 @@ local PAIR_LEDGER = [[FROM inventory_item i
 ---@return integer created items
 function coverage.look_up(oms)
   local db = oms.db
-  db:run("UPDATE tallyman_pair SET item_id = (SELECT MIN({bytes i.inventory_item_id}) " .. PAIR_ITEMS
-    .. ")")
+  db:run("UPDATE tallyman_pair SET item_id = (SELECT MIN({bytes i.inventory_item_id}) "
+    .. PAIR_ITEMS .. ")")
   db:run(([[UPDATE tallyman_pair SET
       qoh = COALESCE((SELECT SUM({units i.quantity_on_hand_total}) %s), 0),
       atp = COALESCE((SELECT SUM({units i.available_to_promise_total}) %s), 0),
@@ -186,7 +186,8 @@ local function params_of(oms, snapshot)
 end
 
 local MOVED = "COALESCE((SELECT SUM({units %s}) " .. PAIR_LEDGER
-  .. " AND {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED .. "%s), 0)"
+  .. " AND {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
+  .. "%s), 0)"
 
 local SHIPPED = [[COALESCE((SELECT SUM({units s.quantity} - {units s.cancel_quantity})
   FROM ]] .. SALE .. [[ JOIN inventory_item i ON i.inventory_item_id = s.inventory_item_id

@@ -210,7 +210,8 @@ function Oms:identifier(product_id)
   for _, id_type in ipairs(self.settings.id_types) do
     local found = self.db:one([[
       SELECT g.good_identification_type_id AS type, g.id_value AS value FROM good_identification g
-      WHERE g.product_id = :product AND UPPER({bytes g.good_identification_type_id}) = UPPER({bytes :type})
+      WHERE g.product_id = :product AND UPPER({bytes g.good_identification_type_id})
+          = UPPER({bytes :type})
         AND g.id_value <> '' AND (g.from_date IS NULL OR {stamp g.from_date} <= :now)
         AND (g.thru_date IS NULL OR {stamp g.thru_date} > :now)
         AND NOT EXISTS (SELECT 1 FROM good_identification o

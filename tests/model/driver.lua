@@ -1,5 +1,5 @@
---- The real side of a run: an OMS (SQLite, or PostgreSQL where the place has any), the exchange's folders, and the jobs as processes of their
---- own, just as an operator starts them.
+--- The real side of a run: an OMS (SQLite, or PostgreSQL where the place has any), the exchange's
+--- folders, and the jobs as processes of their own, just as an operator starts them.
 
 local lfs = require "lfs"
 local clock = require "model.clock"
