@@ -1,6 +1,6 @@
 --- Random nights against a model that was written from the rules alone: it shares no code and no
 --- SQL with the library. TALLYMAN_MODEL_RUNS says how many runs (200), TALLYMAN_MODEL_SEED the
---- first seed, TALLYMAN_MODEL_PG_RUNS how many of them run on PostgreSQL, too (20);
+--- first seed, TALLYMAN_MODEL_PG_RUNS how many of them run on PostgreSQL, too (10);
 --- TALLYMAN_MODEL_HOST and TALLYMAN_MODEL_SCRIPTS try another build.
 
 local source = debug.getinfo(1, "S").source:sub(2)

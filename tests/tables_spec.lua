@@ -4,6 +4,7 @@ local db = require "tallyman.db"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
 local shops = require "tests.support.shop"
+local tables = require "tallyman.tables"
 
 local FILE = "facilityId,idType,idValue,availableQty\nNY,SKU,A1,10\nLA,SKU,A1,3\n"
 
@@ -92,6 +93,19 @@ describe("on PostgreSQL, tallyman's tables", function()
   teardown(function() postgres.clean() end)
 
   it("are made by ten first runs at once", function() ten_at_once(site) end)
+
+  it("are left to whoever makes them at this moment", function()
+    local oms <close> = db.open(server.boss_url)
+    local child
+    oms:transaction(function()
+      oms:value(tables.lock)
+      oms:script(tables.sql)
+      child = process.start(site:command "import_variance")
+      server:await_waiting()
+    end)
+    local result = child:wait()
+    assert.equal(75, result.status, result.err)
+  end)
 
   it("are made ahead for a user who may do no more than the night needs", function()
     site.env.TALLYMAN_OMS = ("postgresql:///oms?host=%s&port=%d&user=night%%27s%%20%%22clerk")

@@ -84,8 +84,8 @@ local EXISTS = {
   postgresql = "SELECT 1 WHERE to_regclass('tallyman_version') IS NOT NULL",
 }
 
---- Any number will do, as long as nothing else locks it.
-local LOCK = "SELECT pg_advisory_xact_lock(8251997)"
+--- Taken in PostgreSQL before the tables are made. Any number does that nothing else locks.
+tables.lock = "SELECT pg_advisory_xact_lock(8251997)"
 
 --- The version of the tables that are there; nil when there are none.
 local function found(db)
@@ -96,7 +96,7 @@ end
 --- EXISTS isn't made for that: one waits for the other.
 local function make(db)
   db:transaction(function()
-    if db.dialect == "postgresql" then db:value(LOCK) end
+    if db.dialect == "postgresql" then db:value(tables.lock) end
     if not found(db) then db:script(tables.sql) end
   end)
 end
