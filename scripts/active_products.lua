@@ -2,7 +2,7 @@
 local csv_text = require "tallyman.csv_text"
 
 local ACTIVE = [[
-  SELECT DISTINCT p.product_id, g.good_identification_type_id AS id_type, g.id_value
+  SELECT * FROM (SELECT DISTINCT p.product_id, g.good_identification_type_id AS id_type, g.id_value
   FROM product p
   JOIN good_identification g ON g.product_id = p.product_id
   WHERE EXISTS (SELECT 1 FROM shopify_shop_product s WHERE s.product_id = p.product_id)
@@ -10,7 +10,8 @@ local ACTIVE = [[
     AND (g.from_date IS NULL OR {stamp g.from_date} <= :now)
     AND (g.thru_date IS NULL OR {stamp g.thru_date} > :now)
     AND g.good_identification_type_id <> '' AND g.id_value <> ''
-  ORDER BY p.product_id, id_type, g.id_value]]
+) active
+  ORDER BY {bytes product_id}, {bytes id_type}, {bytes id_value}]]
 
 ---@type tallyman.Job
 return {

@@ -13,12 +13,12 @@ local SHIPPED = [[item_issuance s
         AND a.shipment_id = s.shipment_id)]]
 
 local UNACKNOWLEDGED = [[
-  SELECT i.product_id, i.facility_id, MIN(i.inventory_item_id) AS item_id,
+  SELECT i.product_id, i.facility_id, MIN({bytes i.inventory_item_id}) AS item_id,
     SUM({units s.quantity} - {units s.cancel_quantity}) AS units
   FROM ]] .. SHIPPED .. [[ AND i.product_id IS NOT NULL AND i.facility_id IS NOT NULL
   GROUP BY i.product_id, i.facility_id
   HAVING SUM({units s.quantity} - {units s.cancel_quantity}) <> 0
-  ORDER BY i.facility_id, i.product_id]]
+  ORDER BY {bytes i.facility_id}, {bytes i.product_id}]]
 
 local NOWHERE = "SELECT COUNT(*) FROM " .. SHIPPED
   .. " AND (i.product_id IS NULL OR i.facility_id IS NULL)"

@@ -166,6 +166,6 @@ it("times of the OMS in a zone of its own are compared in it",
     shop:move("I1", "2026-11-24 07:00:00", -1, -1) -- 22:00 UTC: counted
     shop:move("I1", "2026-11-24 07:00:01", -2, -2)
     assert.equal("8/8", (after(n)))
-    assert.equal("2026-11-24 11:00:00.000", n.world.oms:value [[SELECT MIN(effective_date)
+    assert.equal("2026-11-24 11:00:00.000", n.world.oms:value [[SELECT {stamp MIN(effective_date)}
       FROM inventory_item_detail WHERE reason_enum_id = 'VAR_EXT_RESET']])
   end))

@@ -89,6 +89,13 @@ describe("resolving", function()
       assert.equal("7/7", n:totals())
     end)
 
+  it("takes locations of any length and with zero bytes", function()
+    local long = ("L"):rep(300)
+    local outcome = apply(n, HEADER .. ("NY,%s,SKU,A1,7,,,\nNY,a\0b,SKU,A1,1,,,\n"):format(long))
+    assert.equal(0, outcome.code, outcome.message)
+    assert.equal("8/8", n:totals())
+  end)
+
   it("leaves out facilities that the settings name, without rejecting them", function()
     n.world.settings.ignore_facilities = { "999", "POPUP" }
     local outcome = apply(n, HEADER .. ",,SKU,A1,n/a,999,,\nPOPUP,,SKU,A1,3,,,\nNY,,SKU,A1,7,,,\n")
@@ -171,6 +178,18 @@ describe("a pair", function()
       kept.atp_before, kept.delta, kept.deduction, kept.ledger_qoh, kept.ledger_atp })
   end)
 
+  it("with several items changes the one whose id is smallest as bytes, and books there", function()
+    n.shop:product("B", "B1")
+    n.shop:item("a", "B", "NY", 5, 5)
+    n.shop:item("Z", "B", "NY", 5, 5)
+    n.shop:move("a", n:text "23:00", -1, -1)
+    apply(n, HEADER .. "NY,,SKU,B1,12,,,\n")
+    assert.equal("8/8", n:totals "inventory_item_id = 'Z'")
+    n:variance()
+    assert.equal("7/7", n:totals "inventory_item_id = 'Z'")
+    assert.equal("4/4", n:totals "inventory_item_id = 'a'")
+  end)
+
   it("without an item gets one at the location of its first row, with the next free id", function()
     n.world.oms:run "INSERT INTO sequence_value_item VALUES ('InventoryItem', 10050)"
     n.shop:facility("LA", "202")
@@ -188,9 +207,10 @@ describe("the ledger", function()
   it("gets one row and one variance row, under a physical inventory of the reset", function()
     apply(n, HEADER .. "NY,,SKU,A1,4,,,\n")
     local row = n.world.oms:one
-      "SELECT * FROM inventory_item_detail WHERE reason_enum_id IS NOT NULL"
+      [[SELECT d.*, {stamp d.effective_date} AS at FROM inventory_item_detail d
+        WHERE reason_enum_id IS NOT NULL]]
     assert.same({ "00002", "2026-11-24 02:00:00.000", -6, -6, "VAR_EXT_RESET" },
-      { row.inventory_item_detail_seq_id, row.effective_date, row.quantity_on_hand_diff,
+      { row.inventory_item_detail_seq_id, row.at, row.quantity_on_hand_diff,
         row.available_to_promise_diff, row.reason_enum_id })
     local variance = n.world.oms:one "SELECT * FROM inventory_item_variance"
     assert.same({ "I1", row.physical_inventory_id, "VAR_EXT_RESET", -6, -6 },

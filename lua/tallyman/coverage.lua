@@ -10,7 +10,7 @@ local TABLES = [[
     line integer NOT NULL PRIMARY KEY,
     product_id varchar(20) NOT NULL,
     facility_id varchar(20) NOT NULL,
-    location varchar(255),
+    location text,
     units bigint NOT NULL,
     item_id varchar(20),
     created integer NOT NULL,
@@ -103,6 +103,7 @@ function coverage.pair_up(oms)
     WHERE fault IS NULL AND dropped = 0 GROUP BY product_id, facility_id]]
   db:run [[UPDATE tallyman_pair SET location =
     (SELECT r.location FROM tallyman_row r WHERE r.line = tallyman_pair.line)]]
+  oms:analyze "tallyman_pair"
   return duplicates
 end
 
@@ -120,8 +121,8 @@ local PAIR_LEDGER = [[FROM inventory_item i
 ---@return integer created items
 function coverage.look_up(oms)
   local db = oms.db
-  db:run("UPDATE tallyman_pair SET item_id = (SELECT MIN(i.inventory_item_id) " .. PAIR_ITEMS
-    .. ")")
+  db:run("UPDATE tallyman_pair SET item_id = (SELECT MIN({bytes i.inventory_item_id}) "
+    .. PAIR_ITEMS .. ")")
   db:run(([[UPDATE tallyman_pair SET
       qoh = COALESCE((SELECT SUM({units i.quantity_on_hand_total}) %s), 0),
       atp = COALESCE((SELECT SUM({units i.available_to_promise_total}) %s), 0),
@@ -158,10 +159,13 @@ local COUNTED = [[(d.reason_enum_id IS NULL
 local NOT_A_SALE = "NOT EXISTS (SELECT 1 FROM " .. SALE .. [[
   WHERE s.inventory_item_id = d.inventory_item_id AND s.shipment_id = d.shipment_id)]]
 
---- Asks the settings' rule about every reason that occurs in the ledger since the snapshot.
+--- Asks the settings' rule about every reason that occurs in the pairs' ledger since the snapshot.
 local function ask_about_reasons(oms, params)
-  local reasons = oms.db:all([[SELECT DISTINCT reason_enum_id AS reason FROM inventory_item_detail
-    WHERE reason_enum_id IS NOT NULL AND {stamp effective_date} > :counted_by]], params)
+  local reasons = oms.db:all([[SELECT DISTINCT d.reason_enum_id AS reason FROM tallyman_pair
+    JOIN inventory_item i ON i.product_id = tallyman_pair.product_id
+      AND i.facility_id = tallyman_pair.facility_id
+    JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
+    WHERE d.reason_enum_id IS NOT NULL AND {stamp d.effective_date} > :counted_by]], params)
   for _, row in ipairs(reasons) do
     if not oms.settings.reset.movement(row.reason) then
       oms.db:run("INSERT INTO tallyman_uncounted (reason) VALUES (:reason)", row)
@@ -181,7 +185,19 @@ local function params_of(oms, snapshot)
   }
 end
 
---- Computes each pair's deduction D from what is committed now.
+local MOVED = "COALESCE((SELECT SUM({units %s}) " .. PAIR_LEDGER
+  .. " AND {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
+  .. "%s), 0)"
+
+local SHIPPED = [[COALESCE((SELECT SUM({units s.quantity} - {units s.cancel_quantity})
+  FROM ]] .. SALE .. [[ JOIN inventory_item i ON i.inventory_item_id = s.inventory_item_id
+  WHERE i.product_id = tallyman_pair.product_id AND i.facility_id = tallyman_pair.facility_id
+    AND ]] .. SINCE .. " AND " .. UNKNOWN_TO_POS .. "), 0)"
+
+--- Computes each pair's deduction D from what is committed now. Both parts in ONE statement, which
+--- sees one state of the database: a shipment's status and an acknowledgement may be committed at
+--- any time, for neither touches an item and its lock. Between two statements, an issuance whose
+--- shipment turns SHIPPED would be a movement for the first and a shipment for the second: twice.
 ---@param oms tallyman.Oms
 ---@param snapshot integer
 ---@param method "exact_qoh"|"exact_atp"
@@ -190,17 +206,11 @@ function coverage.deduct(oms, snapshot, method)
   local params = params_of(oms, snapshot)
   ask_about_reasons(oms, params)
   local qoh = method == "exact_qoh"
-  local diff = qoh and "d.quantity_on_hand_diff" or "d.available_to_promise_diff"
-  oms.db:run(([[UPDATE tallyman_pair SET
-      moved = COALESCE((SELECT SUM({units %s}) %s
-        AND {stamp d.effective_date} > :counted_by AND %s AND %s %s), 0)]])
-    :format(diff, PAIR_LEDGER, NOT_OURS, COUNTED, qoh and "AND " .. NOT_A_SALE or ""), params)
-  oms.db:run("UPDATE tallyman_pair SET shipped = " .. (qoh and ([[COALESCE((
-      SELECT SUM({units s.quantity} - {units s.cancel_quantity}) FROM ]] .. SALE .. [[
-      JOIN inventory_item i ON i.inventory_item_id = s.inventory_item_id
-      WHERE i.product_id = tallyman_pair.product_id AND i.facility_id = tallyman_pair.facility_id
-        AND ]] .. SINCE .. " AND " .. UNKNOWN_TO_POS .. "), 0)") or "0"), params)
-  oms.db:run(([[UPDATE tallyman_pair SET deduction = shipped - moved, delta = units - %s]])
+  local moved = qoh and MOVED:format("d.quantity_on_hand_diff", " AND " .. NOT_A_SALE)
+    or MOVED:format("d.available_to_promise_diff", "")
+  oms.db:run(("UPDATE tallyman_pair SET moved = %s, shipped = %s"):format(moved,
+    qoh and SHIPPED or "0"), params)
+  oms.db:run(("UPDATE tallyman_pair SET deduction = shipped - moved, delta = units - %s")
     :format(qoh and "qoh" or "atp"))
   return params
 end
@@ -218,6 +228,7 @@ function coverage.doubts(oms, params, stale_before)
   local function list(sql)
     local texts = {}
     for row in oms:rows(sql, params) do texts[#texts + 1] = row.text end
+    table.sort(texts)
     return texts
   end
   local sale = "FROM " .. SALE .. " " .. of_pair:format "s"
@@ -228,7 +239,7 @@ function coverage.doubts(oms, params, stale_before)
       .. sale .. " WHERE " .. SINCE
       .. " AND " .. UNKNOWN_TO_POS .. [[ AND (s.issued_date_time IS NULL
         OR {stamp s.issued_date_time} IS NULL
-        OR {stamp s.issued_date_time} < :stale_before) ORDER BY 1]]) or {},
+        OR {stamp s.issued_date_time} < :stale_before)]]) or {},
     uncertain = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
         || d.inventory_item_detail_seq_id || ' of ' || d.effective_date AS text ]] .. movement
       .. " WHERE {stamp d.effective_date} > :snapshot AND {stamp d.effective_date} <= :counted_by"
@@ -236,8 +247,7 @@ function coverage.doubts(oms, params, stale_before)
       UNION ALL SELECT 'acknowledgement of order ' || a.order_id || ' of ' || a.created_date ]]
       .. sale .. [[ JOIN order_fulfillment_history a ON a.order_id = s.order_id
         AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id
-      WHERE {stamp a.created_date} > :snapshot AND {stamp a.created_date} <= :acknowledged_by
-      ORDER BY 1]]),
+      WHERE {stamp a.created_date} > :snapshot AND {stamp a.created_date} <= :acknowledged_by]]),
     timeless = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
         || d.inventory_item_detail_seq_id || ' has no time' AS text ]] .. movement
       .. [[ WHERE {stamp d.effective_date} IS NULL
@@ -246,7 +256,7 @@ function coverage.doubts(oms, params, stale_before)
         AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id
       WHERE {stamp a.created_date} IS NULL
       UNION ALL SELECT 'issuance ' || s.item_issuance_id || ' has no time' ]] .. sale
-      .. " WHERE {stamp s.issued_date_time} IS NULL ORDER BY 1"),
+      .. " WHERE {stamp s.issued_date_time} IS NULL"),
   }
 end
 

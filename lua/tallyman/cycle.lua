@@ -1,52 +1,8 @@
---- Cycles: one applied reset together with the variance that belongs to it. These are tallyman's
---- own tables in the OMS database, and the questions that the rules of identity ask of them.
+--- Cycles: one applied reset together with the variance that belongs to it. Here are
+--- the questions that the rules of identity ask of them; tallyman.tables has the tables.
 local time = require "tallyman.time"
 
 local cycle = {}
-
---- All times are UTC. reset_id, variance_id and undo_id are physical inventories: ledger rows that
---- bear one of them are "ours".
-cycle.tables = [[
-  CREATE TABLE IF NOT EXISTS tallyman_cycle (
-    cycle_id integer NOT NULL PRIMARY KEY,
-    snapshot timestamp NOT NULL,
-    sha256 varchar(64) NOT NULL,
-    file_name varchar(255) NOT NULL,
-    business_date varchar(10) NOT NULL,
-    method varchar(20) NOT NULL,
-    reset_at timestamp NOT NULL,
-    reset_id varchar(20) NOT NULL,
-    settled_at timestamp,
-    settled_by varchar(20),
-    variance_id varchar(20),
-    variance_file varchar(255),
-    undone_at timestamp,
-    undo_id varchar(20)
-  );
-  CREATE TABLE IF NOT EXISTS tallyman_coverage (
-    cycle_id integer NOT NULL,
-    product_id varchar(20) NOT NULL,
-    facility_id varchar(20) NOT NULL,
-    line integer NOT NULL,
-    quantity numeric(18,6) NOT NULL,
-    qoh_before numeric(18,6) NOT NULL,
-    atp_before numeric(18,6) NOT NULL,
-    delta numeric(18,6) NOT NULL,
-    deduction numeric(18,6) NOT NULL,
-    ledger_qoh numeric(18,6) NOT NULL,
-    ledger_atp numeric(18,6) NOT NULL,
-    PRIMARY KEY (cycle_id, product_id, facility_id)
-  );
-  CREATE TABLE IF NOT EXISTS tallyman_coverage_item (
-    cycle_id integer NOT NULL,
-    inventory_item_id varchar(20) NOT NULL,
-    qoh_before numeric(18,6) NOT NULL,
-    atp_before numeric(18,6) NOT NULL,
-    ledger_qoh numeric(18,6) NOT NULL,
-    ledger_atp numeric(18,6) NOT NULL,
-    PRIMARY KEY (cycle_id, inventory_item_id)
-  );
-]]
 
 --- The ids that make a ledger row ours, as a subquery.
 cycle.ours = [[
@@ -145,6 +101,13 @@ function cycle.same(db, snapshot, sha256)
   return read(db:one([[SELECT * FROM tallyman_cycle WHERE undone_at IS NULL
     AND snapshot = :snapshot AND sha256 = :sha256]],
     { snapshot = time.text(snapshot), sha256 = sha256 }))
+end
+
+--- Holds other importers off until the transaction ends; who only reads isn't held off. On
+--- SQLite the transaction has begun with the only write lock there is.
+---@param db tallyman.Database
+function cycle.lock(db)
+  if db.dialect == "postgresql" then db:run "LOCK TABLE tallyman_cycle IN EXCLUSIVE MODE" end
 end
 
 --- The number of the next cycle.

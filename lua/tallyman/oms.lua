@@ -3,7 +3,17 @@ local clock = require "tallyman.clock"
 local cycle = require "tallyman.cycle"
 local db = require "tallyman.db"
 local failure = require "tallyman.failure"
+local tables = require "tallyman.tables"
 local time = require "tallyman.time"
+
+--- What SQL on the OMS may say besides tallyman.db's macros:
+---   {bytes X}   a text that is compared and sorted as bytes, whatever the database's locale
+---   {number X}  the number that an id consists of; of no use where it is none
+local MACROS = {
+  sqlite = { bytes = "%s", number = "CAST(%s AS integer)" },
+  postgresql = { bytes = '(%s COLLATE "C")',
+    number = "CAST(substring(%s FROM '^[0-9]+$') AS numeric)" },
+}
 
 ---@class tallyman.Oms
 ---@field db tallyman.Database
@@ -56,19 +66,53 @@ function Oms:value(sql, params) return self.db:value(sql, params) end
 ---@return tallyman.Cycle?
 function Oms:newest_cycle() return cycle.newest(self.db) end
 
+local RETRIES = 5 -- after a deadlock with the OMS's own transactions
+
+--- Takes out what an attempt that is done again has said.
+local function forget(list, kept)
+  for i = #list, kept + 1, -1 do list[i] = nil end
+end
+
+--- Runs an import in one transaction. Where PostgreSQL has to end a deadlock by ending us, all of
+--- it is done again. Each statement must see what was committed before it: so what waits for a
+--- lock sees what the lock was waited for.
+---@generic T
+---@param night tallyman.Night
+---@param work fun(): T
+---@return T
+function Oms:import(night, work)
+  local warnings, alerts = #night.warnings, #night.alerts
+  return self.db:transaction(function()
+    forget(night.warnings, warnings)
+    forget(night.alerts, alerts)
+    return work()
+  end, { isolation = "read committed", retries = RETRIES })
+end
+
+--- Locks the stock until the import's transaction ends; cycle.lock comes first, always. Whoever
+--- moves stock updates an item: either that was committed before, and we see it with its ledger
+--- row, or it waits for us. Who only reads isn't held off. SQLite: see cycle.lock.
+function Oms:lock_items()
+  if self.db.dialect == "postgresql" then
+    self.db:run "LOCK TABLE inventory_item IN SHARE ROW EXCLUSIVE MODE"
+  end
+end
+
+--- Has PostgreSQL look at a temporary table that was filled: nothing else does, and plans need it.
+---@param name string
+function Oms:analyze(name)
+  if self.db.dialect == "postgresql" then self.db:run("ANALYZE " .. name) end
+end
+
 --- Takes a block of ids the way OFBiz does: seq_id is the next free number.
 ---@param sequence string "InventoryItem", ...
 ---@param count integer
 ---@param highest string SQL for the highest numeric id, asked when there is no such sequence yet
 ---@return integer first
 function Oms:take_ids(sequence, count, highest)
-  local first = self.db:value("SELECT seq_id FROM sequence_value_item WHERE seq_name = :name",
-    { name = sequence })
-  if first then
-    self.db:run("UPDATE sequence_value_item SET seq_id = seq_id + :count WHERE seq_name = :name",
-      { count = count, name = sequence })
-    return math.tointeger(first)
-  end
+  local first = self.db:value([[UPDATE sequence_value_item SET seq_id = seq_id + :count
+    WHERE seq_name = :name RETURNING seq_id - :count]], { count = count, name = sequence })
+  if first then return math.tointeger(first) end
   first = math.max(10000, (self.db:value(highest) or 0) + 1)
   self.db:run("INSERT INTO sequence_value_item (seq_name, seq_id) VALUES (:name, :next)",
     { name = sequence, next = first + count })
@@ -80,7 +124,7 @@ end
 ---@return string physical_inventory_id
 function Oms:new_physical_inventory(comments)
   local id = tostring(self:take_ids("PhysicalInventory", 1,
-    "SELECT MAX(CAST(physical_inventory_id AS integer)) FROM physical_inventory"))
+    "SELECT MAX({number physical_inventory_id}) FROM physical_inventory"))
   self.db:run([[INSERT INTO physical_inventory (physical_inventory_id, physical_inventory_date,
     general_comments) VALUES (:id, :now, :comments)]],
     { id = id, now = self:stamp(clock.now()), comments = Oms.cut(comments) })
@@ -92,8 +136,7 @@ end
 ---@param description string
 function Oms:ensure_reason(id, description)
   self.db:run([[INSERT INTO variance_reason (variance_reason_id, description)
-    SELECT :id, :description
-    WHERE NOT EXISTS (SELECT 1 FROM variance_reason WHERE variance_reason_id = :id)]],
+    VALUES (:id, :description) ON CONFLICT DO NOTHING]],
     { id = id, description = description })
 end
 
@@ -119,7 +162,7 @@ function Oms:number_new_items(source)
   local count = self.db:value(("SELECT COUNT(*) FROM %s WHERE item_id IS NULL"):format(source))
   if count == 0 then return 0 end
   local first = self:take_ids("InventoryItem", count,
-    "SELECT MAX(CAST(inventory_item_id AS integer)) FROM inventory_item")
+    "SELECT MAX({number inventory_item_id}) FROM inventory_item")
   self.db:run(([[UPDATE %s SET created = 1, item_id = CAST(:first + n AS varchar(20))
     FROM (SELECT line AS at, ROW_NUMBER() OVER (ORDER BY line) - 1 AS n FROM %s
       WHERE item_id IS NULL) numbered
@@ -138,7 +181,7 @@ function Oms:book()
       effective_date, quantity_on_hand_diff, available_to_promise_diff, reason_enum_id,
       physical_inventory_id, description)
     SELECT b.inventory_item_id,
-      {seq COALESCE((SELECT MAX(CAST(d.inventory_item_detail_seq_id AS integer))
+      {seq COALESCE((SELECT MAX({number d.inventory_item_detail_seq_id})
         FROM inventory_item_detail d WHERE d.inventory_item_id = b.inventory_item_id), 0)
         + ROW_NUMBER() OVER (PARTITION BY b.inventory_item_id ORDER BY b.number)},
       :now, {amount b.units}, {amount b.units}, b.reason, b.physical_inventory_id, b.comments
@@ -167,15 +210,16 @@ function Oms:identifier(product_id)
   for _, id_type in ipairs(self.settings.id_types) do
     local found = self.db:one([[
       SELECT g.good_identification_type_id AS type, g.id_value AS value FROM good_identification g
-      WHERE g.product_id = :product AND UPPER(g.good_identification_type_id) = UPPER(:type)
+      WHERE g.product_id = :product AND UPPER({bytes g.good_identification_type_id})
+          = UPPER({bytes :type})
         AND g.id_value <> '' AND (g.from_date IS NULL OR {stamp g.from_date} <= :now)
         AND (g.thru_date IS NULL OR {stamp g.thru_date} > :now)
         AND NOT EXISTS (SELECT 1 FROM good_identification o
           WHERE o.id_value = g.id_value AND o.product_id <> g.product_id
-            AND UPPER(o.good_identification_type_id) = UPPER(:type)
+            AND UPPER({bytes o.good_identification_type_id}) = UPPER({bytes :type})
             AND (o.from_date IS NULL OR {stamp o.from_date} <= :now)
             AND (o.thru_date IS NULL OR {stamp o.thru_date} > :now))
-      ORDER BY g.id_value LIMIT 1]], { product = product_id, type = id_type, now = now })
+      ORDER BY {bytes g.id_value} LIMIT 1]], { product = product_id, type = id_type, now = now })
     if found then return found.type, found.value end
   end
   return "PRODUCT_ID", product_id
@@ -194,6 +238,12 @@ Oms.__close = Oms.close
 
 local oms = { class = Oms }
 
+--- A database's driver that knows our macros, too.
+local function with_macros(driver)
+  local macros = setmetatable(MACROS[driver.dialect], { __index = driver.macros })
+  return setmetatable({ macros = macros }, { __index = driver })
+end
+
 --- Opens the database that the settings name; makes our own tables on first use.
 ---@param settings tallyman.Settings
 ---@param prepare? fun(database: tallyman.Database) what comes before our tables are made
@@ -204,8 +254,9 @@ function oms.open(settings, prepare)
     failure.raise(failure.code(database),
       "%s (the OMS: oms.database in the settings, TALLYMAN_OMS)", tostring(database))
   end
+  database.driver = with_macros(database.driver)
   if prepare then prepare(database) end
-  database:script(cycle.tables)
+  tables.ensure(database)
   return setmetatable({ db = database, settings = settings }, Oms)
 end
 

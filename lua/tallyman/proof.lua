@@ -31,7 +31,7 @@ local PAIRS = [[
   LEFT JOIN now ON now.product_id = c.product_id AND now.facility_id = c.facility_id
   LEFT JOIN ledger ON ledger.product_id = c.product_id AND ledger.facility_id = c.facility_id
   WHERE c.cycle_id = :cycle_id
-  ORDER BY c.facility_id, c.product_id]]
+  ORDER BY {bytes c.facility_id}, {bytes c.product_id}]]
 
 --- Each item of the covered pairs: the change of its totals and that of its ledger.
 local ITEMS = [[
@@ -49,7 +49,7 @@ local ITEMS = [[
   LEFT JOIN tallyman_coverage_item b
     ON b.cycle_id = c.cycle_id AND b.inventory_item_id = i.inventory_item_id
   WHERE c.cycle_id = :cycle_id
-  ORDER BY i.inventory_item_id]]
+  ORDER BY {bytes i.inventory_item_id}]]
 
 ---@class tallyman.Proof
 ---@field pairs integer checked

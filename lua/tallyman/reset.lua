@@ -128,7 +128,6 @@ end
 
 --- Computes everything that the reset would do; of the OMS only ids for new items are taken.
 local function compute(oms, filtered, counts)
-  staging.resolve(oms, false)
   local figures = { rows = counts.rows, ignored = counts.ignored, file = filtered.path,
     snapshot = time.text(filtered.snapshot) }
   figures.duplicates = coverage.pair_up(oms)
@@ -162,12 +161,15 @@ local function in_transaction(night, oms, exchange, filtered)
   local reader = staging.open(oms, source, plan, filtered.path)
   local counts = staging.load(oms, reader, plan)
   local sha256 = source:sha256()
+  cycle.lock(oms.db)
   local applied = check_identity(night, oms, filtered, sha256)
   if applied then
     return { already = ("nothing to do: %s is applied as cycle %d"):format(filtered.name,
       applied.cycle_id), cycle = applied.cycle_id }
   end
   lose_rejected(oms, exchange, filtered.snapshot, reader)
+  staging.resolve(oms, false)
+  oms:lock_items() -- before any total or ledger row is read
   local last = oms:newest_cycle()
   local settled = settle_newest(night, oms, last)
   local figures = compute(oms, filtered, counts)
@@ -198,7 +200,7 @@ end
 ---@param filtered tallyman.Entry with its snapshot
 ---@return table figures
 function reset.apply(night, oms, exchange, filtered)
-  local ok, figures = pcall(oms.db.transaction, oms.db, function()
+  local ok, figures = pcall(oms.import, oms, night, function()
     return in_transaction(night, oms, exchange, filtered)
   end)
   if not ok and failure.code(figures) == failure.no_input

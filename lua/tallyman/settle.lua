@@ -28,7 +28,7 @@ local function list_deductions(oms, cycle_id, with_file)
   db:script(TABLES)
   db:run(([[INSERT INTO tallyman_deduction (line, product_id, facility_id, item_id, units, in_file)
     SELECT v.line, v.product_id, v.facility_id,
-      (SELECT MIN(i.inventory_item_id) FROM inventory_item i
+      (SELECT MIN({bytes i.inventory_item_id}) FROM inventory_item i
         WHERE i.product_id = v.product_id AND i.facility_id = v.facility_id),
       {units v.deduction}, %s
     FROM tallyman_coverage v

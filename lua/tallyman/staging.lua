@@ -3,6 +3,7 @@
 --- isn't covered.
 local clock = require "tallyman.clock"
 local failure = require "tallyman.failure"
+local file = require "native.file"
 local quantity = require "tallyman.quantity"
 local rows = require "tallyman.rows"
 
@@ -11,13 +12,13 @@ local staging = {}
 local TABLES = [[
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_row (
     line integer NOT NULL PRIMARY KEY,
-    facility_given varchar(255),
-    external_given varchar(255),
-    location varchar(255) NOT NULL,
-    id_type varchar(255),
-    id_value varchar(255),
+    facility_given text,
+    external_given text,
+    location text NOT NULL,
+    id_type text,
+    id_value text,
     units bigint,
-    reason varchar(255),
+    reason text,
     comments text,
     fault varchar(255),
     fault_field varchar(60),
@@ -28,20 +29,22 @@ local TABLES = [[
     dropped integer NOT NULL
   );
   CREATE INDEX IF NOT EXISTS tallyman_row_pair ON tallyman_row (product_id, facility_id);
-  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_lost (id_type varchar(255), id_value varchar(255));
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_lost (id_type text, id_value text);
   DELETE FROM tallyman_row;
   DELETE FROM tallyman_lost;
 ]]
 
-local INSERT = [[
-  INSERT INTO tallyman_row (line, facility_given, external_given, location, id_type, id_value,
-    units, reason, comments, fault, fault_field, facilities, products, dropped)
-  VALUES (:line, :facility, :external, :location, :id_type, :id_value, :units, :reason, :comments,
-    :fault, :fault_field, 0, 0, 0)]]
+--- The columns that load() fills.
+local LOADED = { "line", "facility_given", "external_given", "location", "id_type", "id_value",
+  "units", "reason", "comments", "fault", "fault_field", "facilities", "products", "dropped" }
+--- Our names of the texts among them, in that order; the quantity stands before the last two.
+local TEXTS = { "facilityId", "externalFacilityId", "locationSeqId", "idType", "idValue",
+  "varianceReasonId", "comments" }
+local AT_ONCE = 500 -- rows
 
 --- The identifiers that are valid now, for the row r.
 local MATCHES = [[
-  g.id_value = %s AND UPPER(g.good_identification_type_id) = UPPER(%s)
+  g.id_value = %s AND UPPER({bytes g.good_identification_type_id}) = UPPER({bytes %s})
   AND (g.from_date IS NULL OR {stamp g.from_date} <= :now)
   AND (g.thru_date IS NULL OR {stamp g.thru_date} > :now)]]
 
@@ -66,23 +69,40 @@ local function own_fault(row, plan, units)
   return plan.quantity .. " is no number", plan.quantity
 end
 
---- Text that any database takes; with bytes that are no UTF-8 it must match no identifier.
+--- Text that any database takes; with bytes that are no UTF-8, or zero bytes, it must match no
+--- identifier.
 local function clean(text)
-  if not text or utf8.len(text) then return text or "" end
-  return (text:gsub("[\128-\255]", "\u{FFFD}"))
+  if not text then return "" end
+  if not utf8.len(text) then text = text:gsub("[\128-\255]", "\u{FFFD}") end
+  return (text:gsub("\0", "\u{FFFD}"))
 end
 
---- Puts one row into the table; notes the product of a record whose structure is broken.
-local function insert(oms, row, plan, comma)
-  local null = oms.db.null
+--- A text as a field of CSV, in quotes: empty is not NULL.
+local function field_of(text) return '"' .. text:gsub('"', '""') .. '"' end
+
+--- Rows of tallyman_row as CSV, given to the database many at a time.
+local Batch = {}
+Batch.__index = Batch
+
+function Batch:flush()
+  if #self == 0 then return end
+  local text = table.concat(LOADED, ",") .. "\n" .. table.concat(self)
+  local source <close> = failure.check(file.text(text))
+  self.db:copy_in("tallyman_row", LOADED, source, { delimiter = ",", max_record = #text })
+  for i = #self, 1, -1 do self[i] = nil end
+end
+
+--- Adds one row; notes the product of a record whose structure is broken.
+function Batch:add(oms, row, plan, comma)
   local given = row[plan.quantity]
   local units = given and quantity.parse(given, comma)
   local fault, field = own_fault(row, plan, units)
-  oms.db:run(INSERT, { line = row.line, facility = clean(row.facilityId),
-    external = clean(row.externalFacilityId), location = clean(row.locationSeqId),
-    id_type = clean(row.idType), id_value = clean(row.idValue), units = units or null,
-    reason = clean(row.varianceReasonId), comments = clean(row.comments), fault = fault or null,
-    fault_field = field or null })
+  local texts = {}
+  for i, name in ipairs(TEXTS) do texts[i] = field_of(clean(row[name])) end
+  self[#self + 1] = ("%d,%s,%s,%s,%s,%s,0,0,0\n"):format(row.line,
+    table.concat(texts, ",", 1, 5), units or "", table.concat(texts, ",", 6),
+    fault and field_of(fault) or "", field and field_of(field) or "")
+  if #self == AT_ONCE then self:flush() end
   if row.fault and not plan.own then staging.lose(oms, row.idType, row.idValue) end
 end
 
@@ -130,16 +150,18 @@ end
 ---@return table counts rows, ignored
 function staging.load(oms, reader, plan)
   oms.db:script(TABLES)
-  local counts = { rows = 0, ignored = 0 }
+  local counts, batch = { rows = 0, ignored = 0 }, setmetatable({ db = oms.db }, Batch)
   for row in reader:each() do
     counts.rows = counts.rows + 1
     if not row.facilityId and not row.fault then row.facilityId = "" end
     if not row.fault and is_ignored(row, plan) then
       counts.ignored = counts.ignored + 1
     else
-      insert(oms, row, plan, reader.comma)
+      batch:add(oms, row, plan, reader.comma)
     end
   end
+  batch:flush()
+  oms:analyze "tallyman_row"
   return counts
 end
 
@@ -178,7 +200,7 @@ function staging.resolve(oms, product_ids)
   resolve_products(oms.db, now)
   if product_ids then
     oms.db:run [[UPDATE tallyman_row SET products = 1, product_id = id_value
-      WHERE product_id IS NULL AND UPPER(id_type) = 'PRODUCT_ID'
+      WHERE product_id IS NULL AND UPPER({bytes id_type}) = 'PRODUCT_ID'
         AND EXISTS (SELECT 1 FROM product p WHERE p.product_id = id_value)]]
   end
   local field = "CASE WHEN facility_given = '' THEN 'externalFacilityId' ELSE 'facilityId' END"

@@ -85,7 +85,7 @@ end
 local HAND_ADDED = [[
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_hand (
     line integer NOT NULL PRIMARY KEY,
-    product_id varchar(20), facility_id varchar(20), location varchar(255),
+    product_id varchar(20), facility_id varchar(20), location text,
     item_id varchar(20), created integer NOT NULL
   );
   DELETE FROM tallyman_hand;
@@ -111,7 +111,7 @@ local function book_hand_added(oms, file)
   local reason = oms.settings.variance.reason
   make_items(oms)
   local hand_added = oms.db:all([[SELECT line, units, reason, comments,
-      (SELECT MIN(i.inventory_item_id) FROM inventory_item i
+      (SELECT MIN({bytes i.inventory_item_id}) FROM inventory_item i
         WHERE i.product_id = r.product_id AND i.facility_id = r.facility_id) AS item_id
     FROM tallyman_row r WHERE fault IS NULL AND reason <> :reason AND units <> 0
     ORDER BY line]], { reason = reason })
@@ -143,15 +143,17 @@ end
 ---@param file? tallyman.Entry
 ---@return table figures
 function variance.settle(night, oms, exchange, of, file)
-  return oms.db:transaction(function()
+  return oms:import(night, function()
+    cycle.lock(oms.db)
     local now = cycle.newest(oms.db)
     if not now or now.cycle_id ~= of.cycle_id then
       failure.raise(failure.try_again, "cycle %d was replaced or undone meanwhile; run again",
         of.cycle_id)
     end
     if now.settled_at then return variance.settled(now) end
+    if file then stage(oms, exchange, file) end
+    oms:lock_items()
     if not file then return settle.book(oms, night, of, { by = "deadline" }) end
-    stage(oms, exchange, file)
     local rejected, skipped = report_rows(night, oms, file, of.cycle_id)
     local figures = settle.book(oms, night, of, { by = "file", file = file.name })
     figures.rejected, figures.skipped = rejected, skipped

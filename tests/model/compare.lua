@@ -14,6 +14,11 @@ local OURS = { "tallyman_cycle", "tallyman_coverage" }
 
 -- A query that gives all rows of a table as one text.
 local function whole(oms, name)
+  if oms.dialect == "postgresql" then
+    if not oms:value("SELECT to_regclass(:name)", { name = name }) then return nil end
+    return ("SELECT string_agg(r, chr(10) ORDER BY r) FROM (SELECT CAST(t.* AS text) AS r "
+      .. "FROM %s t) rows"):format(name)
+  end
   local columns = {}
   for row in oms:rows("SELECT name FROM pragma_table_info(:name)", { name = name }) do
     columns[#columns + 1] = ("quote(%s)"):format(row.name)

@@ -1,5 +1,5 @@
---- The real side of a run: a SQLite OMS, the exchange's folders, and the jobs as processes of their
---- own, just as an operator starts them.
+--- The real side of a run: an OMS (SQLite, or PostgreSQL where the place has any), the exchange's
+--- folders, and the jobs as processes of their own, just as an operator starts them.
 
 local lfs = require "lfs"
 local clock = require "model.clock"
@@ -42,27 +42,45 @@ local SEQUENCES = [[
 INSERT INTO sequence_value_item VALUES ('InventoryItem', 10001), ('PhysicalInventory', 10001);
 ]]
 
+-- A SQLite OMS with its tables: its URL.
+local function new_file(place, dir)
+  write(dir .. "/oms.db", "")
+  local oms <close> = place.db.open("sqlite:" .. dir .. "/oms.db")
+  oms:script("BEGIN;" .. read(place.root .. "/examples/oms/schema.sql") .. "COMMIT;")
+  return "sqlite:" .. dir .. "/oms.db"
+end
+
+---@class model.Place
+---@field root string
+---@field host string
+---@field scripts string
+---@field folder string
+---@field db table
+---@field fresh? fun(): string  gives the URL of a new OMS with its tables
+---@field drop? fun(url: string)
+
 --- Folders and database for one run.
----@param place { root: string, host: string, scripts: string, folder: string, db: table }
+---@param place model.Place
 ---@param run model.Run
 ---@return model.Driver
 local function new(place, run)
   local dir = ("%s/run%d"):format(place.folder, run.seed)
   for _, folder in ipairs(FOLDERS) do assert(lfs.mkdir(dir .. folder)) end
-  write(dir .. "/oms.db", "")
-  local oms = place.db.open("sqlite:" .. dir .. "/oms.db")
-  oms:script("BEGIN;" .. read(place.root .. "/examples/oms/schema.sql") .. SEQUENCES .. "COMMIT;")
+  local url = place.fresh and place.fresh() or new_file(place, dir)
+  local oms = place.db.open(url)
+  oms:script(SEQUENCES)
   local self = setmetatable({ dir = dir, exchange = dir .. "/exchange", place = place, run = run,
-    oms = oms, writer = writer.new(oms), names = {} }, Driver)
-  self.environment = ("TZ=UTC TALLYMAN_OMS='sqlite:%s/oms.db' TALLYMAN_EXCHANGE='file://%s' "
+    url = url, oms = oms, writer = writer.new(oms), names = {} }, Driver)
+  self.environment = ("TZ=UTC TALLYMAN_OMS='%s' TALLYMAN_EXCHANGE='file://%s' "
     .. "TALLYMAN_STATE='%s/state' TALLYMAN_TIMEZONE='%s' TALLYMAN_RESET_METHOD=%s "
-    .. "TALLYMAN_GUARDS=off NO_COLOR=1"):format(dir, self.exchange, dir, run.model.zone,
+    .. "TALLYMAN_GUARDS=off NO_COLOR=1"):format(url, self.exchange, dir, run.model.zone,
       run.model.method)
   return self
 end
 
 function Driver:close()
   self.oms:close()
+  if self.place.drop then self.place.drop(self.url) end
 end
 
 function Driver:apply(ops)

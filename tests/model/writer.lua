@@ -111,7 +111,7 @@ local NEXT = [[
   SELECT COALESCE(MAX(CAST(inventory_item_detail_seq_id AS INTEGER)), 0) + 1
   FROM inventory_item_detail WHERE inventory_item_id = :item]]
 
--- The totals change by SQLite's own arithmetic, with whatever noise that leaves behind.
+-- The totals change by the database's own arithmetic, with whatever noise SQLite's leaves behind.
 local TOTALS = [[
   UPDATE inventory_item SET
     quantity_on_hand_total = COALESCE(quantity_on_hand_total, 0) + CAST(:qoh AS NUMERIC),

@@ -2,6 +2,7 @@
 local db = require "tallyman.db"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
+local tables = require "tallyman.tables"
 
 local databases = {}
 
@@ -42,6 +43,44 @@ function databases.open(name, address)
   local opened = db.open(address())
   opened:script(TABLE:format(databases.kinds[name].bytes))
   return opened
+end
+
+-- ---- OMS databases ----
+
+--- Makes databases with the OMS's and tallyman's tables on a private PostgreSQL, each a copy of
+--- one that is made once. Texts sort there as people expect, not as bytes.
+---@param server test.Postgres
+---@return table databases see night.use; and `connect`, the superuser's connection
+function databases.of_oms(server)
+  local count, made, old = 0, {}, {}
+  local function address(name, user)
+    return ("postgresql:///%s?host=%s&port=%d&user=%s"):format(name, server.folder, server.port,
+      user or postgres.USER)
+  end
+  local connect = db.open(address("postgres", postgres.SUPERUSER))
+  connect:script(([[CREATE DATABASE shop OWNER %s TEMPLATE template0 ENCODING 'UTF8'
+    LOCALE_PROVIDER icu ICU_LOCALE 'en-US']]):format(postgres.USER))
+  do
+    local shop <close> = db.open(address "shop")
+    shop:script(process.read(process.root .. "/examples/oms/schema.sql"))
+    tables.ensure(shop)
+  end
+  --- Takes away what nobody uses any more: later, since a backend needs a moment to end.
+  local function drop_old()
+    for i = #old, 1, -1 do
+      connect:script(("DROP DATABASE %s WITH (FORCE)"):format(table.remove(old, i)))
+    end
+  end
+  function made.fresh()
+    drop_old()
+    count = count + 1
+    connect:script(("CREATE DATABASE shop%d OWNER %s TEMPLATE shop STRATEGY file_copy")
+      :format(count, postgres.USER))
+    return address("shop" .. count)
+  end
+  function made.drop(url) old[#old + 1] = url:match "/(shop%d+)%?" end
+  made.connect, made.address = connect, address
+  return made
 end
 
 return databases

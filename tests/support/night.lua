@@ -1,5 +1,6 @@
 --- A night for specs: one facility, one product, the jobs at their usual times, and events that are
 --- committed at theirs. Times are "HH:MM"; from noon on they belong to the evening before.
+local db = require "tallyman.db"
 local shop = require "tests.support.shop"
 local testing = require "tallyman.testing"
 
@@ -13,14 +14,31 @@ local SCRIPTS = require "native.host".library .. "/../scripts/"
 local OFF = { line_end = false, rows = false, kept = false, facilities = false, zero = false,
   change = false, age = false, rejects = false }
 
+local night = {}
+
+--- Where nights are from now on: `fresh` gives the URL of a new OMS, which has its tables, and
+--- `drop` takes it away. By default, and with nil, each is a SQLite file of its own.
+---@param databases? { fresh: (fun(): string), drop: fun(url: string) }
+function night.use(databases) night.databases = databases end
+
+--- Moves a world to another database.
+local function move(world, url)
+  world.oms:close()
+  world.settings.oms.database = url
+  world.oms = db.open(url)
+end
+
 --- A world with New York, product A (SKU A1) and, unless start is false, item I1; without guards
 --- unless the settings name some.
-local function new(options)
+function night.new(options)
   options = options or {}
   local settings = options.settings or {}
   settings.guards = settings.guards or OFF
   local world = testing.world { now = "2026-11-24 01:00:00", settings = settings }
-  local self = setmetatable({ world = world, shop = shop.new(world), events = {}, day = 24 }, Night)
+  local databases = night.databases
+  if databases then move(world, databases.fresh()) end
+  local self = setmetatable({ world = world, databases = databases, shop = shop.new(world),
+    events = {}, day = 24 }, Night)
   self.shop:facility("NY", "101")
   self.shop:product("A", "A1")
   if options.start ~= false then
@@ -98,7 +116,10 @@ function Night:next_day() self.day, self.exported = self.day + 1, false end
 
 function Night:totals(where) return self.shop:totals(where) end
 
-function Night:close() self.world:close() end
+function Night:close()
+  self.world:close()
+  if self.databases then self.databases.drop(self.world.settings.oms.database) end
+end
 Night.__close = Night.close
 
-return { new = new }
+return night

@@ -133,6 +133,14 @@ function Postgres:kill_when(text)
   END $$]]):format(text)))
 end
 
+--- Waits until a backend waits for a lock.
+function Postgres:await_waiting()
+  local waiting = process.eventually(function()
+    return self:psql "SELECT COUNT(*) FROM pg_locks WHERE NOT granted" ~= "0"
+  end, 30)
+  if not waiting then error("nobody waits for a lock", 2) end
+end
+
 --- How many backends run a query that holds a text.
 ---@param text string
 ---@return integer

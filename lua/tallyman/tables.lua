@@ -1,0 +1,125 @@
+--- Tallyman's own tables in the OMS database: their SQL, and making them on first use. A user
+--- without the right to make tables needs only that they exist.
+local failure = require "tallyman.failure"
+
+local tables = {}
+
+--- Goes up by one with every change of the tables; the table tallyman_version keeps it.
+tables.version = 1
+
+--- Makes what is missing. All times are UTC. reset_id, variance_id and undo_id are physical
+--- inventories: ledger rows that bear one of them are "ours".
+tables.sql = [[
+CREATE TABLE IF NOT EXISTS tallyman_cycle (
+  cycle_id integer NOT NULL PRIMARY KEY,
+  snapshot timestamp NOT NULL,
+  sha256 varchar(64) NOT NULL,
+  file_name varchar(255) NOT NULL,
+  business_date varchar(10) NOT NULL,
+  method varchar(20) NOT NULL,
+  reset_at timestamp NOT NULL,
+  reset_id varchar(20) NOT NULL,
+  settled_at timestamp,
+  settled_by varchar(20),
+  variance_id varchar(20),
+  variance_file varchar(255),
+  undone_at timestamp,
+  undo_id varchar(20)
+);
+CREATE TABLE IF NOT EXISTS tallyman_coverage (
+  cycle_id integer NOT NULL,
+  product_id varchar(20) NOT NULL,
+  facility_id varchar(20) NOT NULL,
+  line integer NOT NULL,
+  quantity numeric(18,6) NOT NULL,
+  qoh_before numeric(18,6) NOT NULL,
+  atp_before numeric(18,6) NOT NULL,
+  delta numeric(18,6) NOT NULL,
+  deduction numeric(18,6) NOT NULL,
+  ledger_qoh numeric(18,6) NOT NULL,
+  ledger_atp numeric(18,6) NOT NULL,
+  PRIMARY KEY (cycle_id, product_id, facility_id)
+);
+CREATE TABLE IF NOT EXISTS tallyman_coverage_item (
+  cycle_id integer NOT NULL,
+  inventory_item_id varchar(20) NOT NULL,
+  qoh_before numeric(18,6) NOT NULL,
+  atp_before numeric(18,6) NOT NULL,
+  ledger_qoh numeric(18,6) NOT NULL,
+  ledger_atp numeric(18,6) NOT NULL,
+  PRIMARY KEY (cycle_id, inventory_item_id)
+);
+CREATE TABLE IF NOT EXISTS tallyman_version (version integer NOT NULL PRIMARY KEY);
+INSERT INTO tallyman_version (version) VALUES (]] .. tables.version .. [[) ON CONFLICT DO NOTHING;
+]]
+
+--- What the nightly jobs do with each table, for PostgreSQL's GRANT.
+local RIGHTS = {
+  { "SELECT", "facility, product, good_identification, shopify_shop_product, order_header, "
+    .. "shipment, item_issuance, order_fulfillment_history, tallyman_version" },
+  { "SELECT, INSERT", "inventory_item_detail, inventory_item_variance, physical_inventory, "
+    .. "variance_reason, tallyman_coverage, tallyman_coverage_item" },
+  { "SELECT, INSERT, UPDATE", "inventory_item, sequence_value_item, tallyman_cycle" },
+}
+
+--- The SQL that grants a PostgreSQL user what the nightly jobs need, and no more.
+---@param user string
+---@return string
+function tables.grants(user)
+  local role = '"' .. user:gsub('"', '""') .. '"'
+  local lines = {}
+  for i, right in ipairs(RIGHTS) do
+    lines[i] = ("GRANT %s\n  ON %s\n  TO %s;"):format(right[1], right[2], role)
+  end
+  lines[#lines + 1] = ([[
+DO $grant$ BEGIN -- staging uses temporary tables
+  EXECUTE format('GRANT TEMPORARY ON DATABASE %%I TO %%I', current_database(), '%s');
+  EXECUTE format('GRANT USAGE ON SCHEMA %%I TO %%I', current_schema(), '%s');
+END $grant$;]]):format((user:gsub("'", "''")), (user:gsub("'", "''")))
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local EXISTS = {
+  sqlite = "SELECT 1 FROM sqlite_master WHERE name = 'tallyman_version'",
+  postgresql = "SELECT 1 WHERE to_regclass('tallyman_version') IS NOT NULL",
+}
+
+--- Taken in PostgreSQL before the tables are made. Any number does that nothing else locks.
+tables.lock = "SELECT pg_advisory_xact_lock(8251997)"
+
+--- The version of the tables that are there; nil when there are none.
+local function found(db)
+  return db:value(EXISTS[db.dialect]) and db:value "SELECT MAX(version) FROM tallyman_version"
+end
+
+--- Makes the tables in one transaction. Two processes may do so at once, but PostgreSQL's IF NOT
+--- EXISTS isn't made for that: one waits for the other.
+local function make(db)
+  db:transaction(function()
+    if db.dialect == "postgresql" then db:value(tables.lock) end
+    if not found(db) then db:script(tables.sql) end
+  end)
+end
+
+local REFUSED = { ["42501"] = true, ["3F000"] = true } -- no right, or no schema where it has one
+
+--- Sees to it that the tables are there, and that this program knows them.
+---@param db tallyman.Database
+function tables.ensure(db)
+  local version = found(db)
+  if not version then
+    local ok, wrong = failure.catch(make, db)
+    if not ok and type(wrong) == "table" and REFUSED[wrong.sqlstate] then
+      failure.raise(failure.not_permitted, "%s; have somebody with the rights run the SQL that "
+        .. "scripts/tables.lua prints", tostring(wrong))
+    end
+    if not ok then error(wrong, 0) end
+    version = found(db)
+  end
+  if version ~= tables.version then
+    failure.raise(failure.configuration, "the OMS's tallyman tables are of version %s, this "
+      .. "program knows %d: they belong to another release", tostring(version), tables.version)
+  end
+end
+
+return tables
