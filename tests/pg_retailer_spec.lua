@@ -11,7 +11,7 @@ local OMS = { "facility", "product", "good_identification", "shopify_shop_produc
   "shipment_item", "item_issuance", "order_fulfillment_history" }
 local RESULT = { "inventory_item", "inventory_item_detail", "physical_inventory",
   "variance_reason", "inventory_item_variance", "sequence_value_item", "tallyman_cycle",
-  "tallyman_coverage", "tallyman_coverage_item", "tallyman_version" }
+  "tallyman_coverage", "tallyman_coverage_item" }
 local WHEN = { effective_date = true, physical_inventory_date = true, reset_at = true,
   settled_at = true }
 local JOBS = { "active_products", "filter_inventory", "export_variance", "import_reset",

@@ -4,7 +4,8 @@ local failure = require "tallyman.failure"
 
 local tables = {}
 
---- Goes up by one with every change of the tables; the table tallyman_version keeps it.
+--- Goes up by one with every change of the tables. The table tallyman_version lists the changes
+--- that were made to the first version's; without a row they are the first version's.
 tables.version = 1
 
 --- Makes what is missing. All times are UTC. reset_id, variance_id and undo_id are physical
@@ -50,7 +51,6 @@ CREATE TABLE IF NOT EXISTS tallyman_coverage_item (
   PRIMARY KEY (cycle_id, inventory_item_id)
 );
 CREATE TABLE IF NOT EXISTS tallyman_version (version integer NOT NULL PRIMARY KEY);
-INSERT INTO tallyman_version (version) VALUES (]] .. tables.version .. [[) ON CONFLICT DO NOTHING;
 ]]
 
 --- What the nightly jobs do with each table, for PostgreSQL's GRANT.
@@ -89,7 +89,8 @@ tables.lock = "SELECT pg_advisory_xact_lock(8251997)"
 
 --- The version of the tables that are there; nil when there are none.
 local function found(db)
-  return db:value(EXISTS[db.dialect]) and db:value "SELECT MAX(version) FROM tallyman_version"
+  return db:value(EXISTS[db.dialect])
+    and db:value "SELECT COALESCE(MAX(version), 1) FROM tallyman_version"
 end
 
 --- Makes the tables in one transaction. Two processes may do so at once, but PostgreSQL's IF NOT
@@ -111,7 +112,7 @@ function tables.ensure(db)
     local ok, wrong = failure.catch(make, db)
     if not ok and type(wrong) == "table" and REFUSED[wrong.sqlstate] then
       failure.raise(failure.not_permitted, "%s; have somebody with the rights run the SQL that "
-        .. "scripts/tables.lua prints", tostring(wrong))
+        .. "the script tables.lua prints", tostring(wrong))
     end
     if not ok then error(wrong, 0) end
     version = found(db)
