@@ -144,7 +144,7 @@ describe("a night over SFTP", function()
       if n * kills % sends < kills then
         local twin = site:copy()
         local killed = trace(twin, "-e", "inject=sendto:signal=KILL:when=" .. n)
-        -- How many messages there are depends on how requests and answers meet: the last may not be.
+        -- How many messages there are depends on how requests and answers meet.
         local over = n > sends // 2 and killed.status == 0
         assert.truthy(over or killed.signal == process.SIGKILL, killed.err)
         local found = process.read(twin.exchange .. path)
