@@ -7,8 +7,6 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +14,7 @@
 #include <unistd.h>
 
 #include "stream.h"
+#include "thread.h"
 
 /* The time so many milliseconds from now. */
 static struct timespec after(long long milliseconds) {
@@ -111,16 +110,6 @@ static void *ask_resolver(void *context) {
   return NULL;
 }
 
-/* Starts the thread, which no signal interrupts: those are for the main one. */
-static bool start_lookup(struct lookup *lookup) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = pthread_create(&lookup->thread, NULL, ask_resolver, lookup) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return started;
-}
-
 /* Waits for the thread, looking for signals now and then; false when it was given up. */
 static bool await_lookup(struct lookup *lookup, const struct timespec *deadline) {
   enum { LOOK = 100 }; /* milliseconds */
@@ -146,7 +135,7 @@ static struct addrinfo *look_up(const char *host, int port, const struct timespe
   }
   strcpy(lookup->host, host);
   snprintf(lookup->service, sizeof lookup->service, "%d", port);
-  if (!start_lookup(lookup)) {
+  if (!thread_start(&lookup->thread, ask_resolver, lookup)) {
     ask_resolver(lookup);
   } else if (!await_lookup(lookup, deadline)) {
     if (check_stop(failure)) {

@@ -192,10 +192,6 @@ void pg_close(struct pg *pg) {
 
 const char *pg_state(const struct pg *pg) { return pg->state; }
 
-bool pg_script(struct pg *pg, const char *sql, struct failure *failure) {
-  return pg_simple(pg, sql, failure);
-}
-
 bool pg_in_transaction(const struct pg *pg) {
   PGTransactionStatusType status = pg->pq.transactionStatus(pg->connection);
   return status == PQTRANS_ACTIVE || status == PQTRANS_INTRANS || status == PQTRANS_INERROR;

@@ -29,7 +29,7 @@ static bool forget_unused(struct pg *pg, struct failure *failure) {
     name_of(pg->unused[--pg->unused_count], name);
     used += (size_t)snprintf(sql + used, sizeof sql - used, "DEALLOCATE %s;", name);
   }
-  return pg_simple(pg, sql, failure);
+  return pg_script(pg, sql, failure);
 }
 
 /* Notes that the server may forget a statement. */

@@ -13,6 +13,7 @@
 
 #include "net.h"
 #include "stream.h"
+#include "thread.h"
 
 enum { CANCEL_SECONDS = 2, COMMIT_SECONDS = 5 };
 
@@ -75,15 +76,10 @@ static void *send_cancel(void *context) {
 void pg_cancel(struct pg *pg) {
   struct cancel_job *job = malloc(sizeof *job);
   pthread_t thread;
-  sigset_t all, before;
   struct timespec until;
   if (job == NULL) return;
   *job = (struct cancel_job){pg->pq, pg->pq.getCancel(pg->connection)};
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = job->cancel != NULL && pthread_create(&thread, NULL, send_cancel, job) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (!started) {
+  if (job->cancel == NULL || !thread_start(&thread, send_cancel, job)) {
     pg->pq.freeCancel(job->cancel);
     free(job);
     return;
@@ -219,7 +215,7 @@ PGresult *pg_outcome(struct pg *pg, int sent, const char *sql, struct failure *f
   return NULL;
 }
 
-bool pg_simple(struct pg *pg, const char *sql, struct failure *failure) {
+bool pg_script(struct pg *pg, const char *sql, struct failure *failure) {
   if (!pg_ready(pg, failure)) return false;
   PGresult *result = pg_outcome(pg, pg->pq.sendQuery(pg->connection, sql), sql, failure);
   bool done = result != NULL || failure->code == 0; /* an empty text has no result */

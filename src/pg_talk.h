@@ -43,9 +43,6 @@ bool pg_result(struct pg *pg, PGresult **result, struct failure *failure);
  * of. */
 PGresult *pg_outcome(struct pg *pg, int sent, const char *sql, struct failure *failure);
 
-/* Runs SQL without parameters to its end. */
-bool pg_simple(struct pg *pg, const char *sql, struct failure *failure);
-
 /* Reads and forgets what is left of the command under way. */
 bool pg_drain(struct pg *pg, struct failure *failure);
 

@@ -5,10 +5,10 @@
 #define _GNU_SOURCE
 #include "pool.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "thread.h"
 
 enum { THREADS = 2, SLOTS = 3 /* of each thread */, BLOCK = 256 * 1024 };
 
@@ -170,16 +170,6 @@ const struct sieved *pool_sieved(const struct pool *pool, const char *bytes) {
   return known ? &slot->sieved : NULL;
 }
 
-/* Starts the helper with all signals blocked: the host's own thread is to see them. */
-static bool start_helper(struct pool *pool) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = pthread_create(&pool->helper, NULL, help, pool) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return started;
-}
-
 static void release(struct pool *pool) {
   for (int i = 0; i < THREADS * SLOTS; i++) {
     free(pool->slots[i / SLOTS][i % SLOTS].buffer);
@@ -209,7 +199,7 @@ struct pool *pool_start(struct source *source, const struct scan_options *option
     slot->buffer = scan_new_buffer(&pool->options);
     ready = ready && slot->buffer != NULL;
   }
-  if (ready && start_helper(pool)) return pool;
+  if (ready && thread_start(&pool->helper, help, pool)) return pool;
   release(pool);
   return NULL;
 }

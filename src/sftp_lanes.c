@@ -7,13 +7,13 @@
 #define _GNU_SOURCE
 #include "sftp_lanes.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net.h"
 #include "sftp_session.h"
+#include "thread.h"
 
 enum {
   FIRST = 256 * 1024,       /* bytes under way on a new lane */
@@ -79,16 +79,6 @@ static void *open_lane(void *context) {
   return NULL;
 }
 
-/* Starts a thread that no signal interrupts: those are for the main one. */
-static bool start_thread(struct lane *lane) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = pthread_create(&lane->thread, NULL, open_lane, lane) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return started;
-}
-
 static void start_opening(struct lanes *lanes, struct lane *lane) {
   struct failure ignored;
   const struct sftp *first = lanes->all[0].sftp;
@@ -103,7 +93,7 @@ static void start_opening(struct lanes *lanes, struct lane *lane) {
   /* The same address: a name may stand for several servers. */
   if (first->ssh == NULL || !ssh_peer(first->ssh, &lane->address)) return;
   lane->sftp = sftp_new(&options, &ignored);
-  lane->opening = lane->sftp != NULL && start_thread(lane);
+  lane->opening = lane->sftp != NULL && thread_start(&lane->thread, open_lane, lane);
   if (lane->opening) return;
   sftp_close(lane->sftp);
   lane->sftp = NULL;
@@ -259,9 +249,18 @@ bool lanes_join(struct lanes *lanes, struct failure *failure) {
   return kept;
 }
 
+/* Waits for what is under way on the first lane, for its pieces are about to go. */
+static void settle(struct lane *first) {
+  struct failure ignored = {0};
+  while (is_usable(first) && first->under_way > 0) {
+    if (!sftp_pump(first->sftp, true, &ignored)) return;
+  }
+}
+
 void lanes_close(struct lanes *lanes) {
   struct failure ignored;
   struct lane *first = &lanes->all[0];
+  settle(first);
   for (size_t i = 1; i < SSH_WAIT_MOST; i++) end_lane(&lanes->all[i]);
   if (first->handle.size > 0 && is_usable(first)) {
     sftp_close_file(first->sftp, &first->handle, lanes->name, &ignored);

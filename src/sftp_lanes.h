@@ -77,8 +77,8 @@ bool lanes_pump(struct lanes *lanes, bool wait, struct failure *failure);
  * says that it couldn't keep what was written there. */
 bool lanes_join(struct lanes *lanes, struct failure *failure);
 
-/* Ends all and lets go of everything; nothing may be under way on the first lane. The handle there
- * is closed, unless its size is 0. */
+/* Waits for what is under way on the first lane, ends all and lets go of everything. The handle
+ * there is closed, unless its size is 0. */
 void lanes_close(struct lanes *lanes);
 
 #endif

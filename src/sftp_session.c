@@ -22,7 +22,6 @@ enum {
 /* The answer to a request that everything waits for: a copy. */
 struct hello {
   struct sftp_request request;
-  bool answered;
   uint8_t type;
   unsigned char bytes[64];
   struct wire answer;
@@ -35,7 +34,6 @@ static void hello_answered(struct sftp_request *self, uint8_t type, struct wire 
   memcpy(hello->bytes, answer->bytes + answer->at, size);
   hello->answer = (struct wire){hello->bytes, size, 0, false};
   hello->type = type;
-  hello->answered = true;
 }
 
 /* Notes an extension that the server offers; *limits when it tells its limits. */

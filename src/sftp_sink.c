@@ -192,20 +192,8 @@ static bool sink_finish_file(struct sink *self, struct failure *failure) {
   }
 }
 
-/* Waits for what is under way on the first lane, for its pieces are about to go. */
-static void settle(struct sftp_sink *sink) {
-  struct failure ignored = {0};
-  for (size_t i = 0; i < sink->count; i++) {
-    struct piece *piece = &sink->pieces[i];
-    while (piece->request.pending && piece->lane == sink->lanes.all) {
-      if (!sftp_pump(piece->lane->sftp, true, &ignored)) return;
-    }
-  }
-}
-
 static void sink_close_file(struct sink *self) {
   struct sftp_sink *sink = (struct sftp_sink *)self;
-  if (sink->pieces != NULL) settle(sink);
   lanes_close(&sink->lanes);
   for (size_t i = 0; sink->pieces != NULL && i < sink->count; i++) free(sink->pieces[i].bytes);
   free(sink->pieces);

@@ -183,20 +183,8 @@ static ssize_t source_read_bytes(struct source *self, void *into, size_t size,
   return (ssize_t)done;
 }
 
-/* Waits for what is under way on the first lane, for its pieces are about to go. */
-static void settle(struct sftp_source *source) {
-  struct failure ignored = {0};
-  for (size_t i = 0; i < source->count; i++) {
-    struct piece *piece = &source->pieces[i];
-    while (piece->request.pending && piece->lane == source->lanes.all) {
-      if (!sftp_pump(piece->lane->sftp, true, &ignored)) return;
-    }
-  }
-}
-
 static void source_close_file(struct source *self) {
   struct sftp_source *source = (struct sftp_source *)self;
-  if (source->pieces != NULL) settle(source);
   lanes_close(&source->lanes);
   for (size_t i = 0; source->pieces != NULL && i < source->count; i++) {
     free(source->pieces[i].bytes);

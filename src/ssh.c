@@ -98,8 +98,10 @@ static ssize_t receive(libssh2_socket_t from, void *into, size_t size, int flags
     int left = net_milliseconds_left(&ssh->deadline);
     if (from != ssh->socket && left > AGENT_MILLISECONDS) left = AGENT_MILLISECONDS;
     if (left == 0 || !is_wanted(ssh, &failure)) return -ETIMEDOUT;
-    if (from == ssh->socket || poll(&poller, 1, left) > 0) break;
-    if (errno != EINTR) return -ETIMEDOUT;
+    if (from == ssh->socket) break;
+    int ready = poll(&poller, 1, left);
+    if (ready > 0) break;
+    if (ready == 0 || errno != EINTR) return -ETIMEDOUT;
   }
   ssize_t got = recv(from, into, size, flags);
   return got < 0 ? -errno : got;

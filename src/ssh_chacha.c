@@ -3,6 +3,8 @@
  * the names by which libssh2's cipher calls its own, so that the linker takes these instead; that
  * is between it and this very version, and any other one keeps its own. */
 #define _GNU_SOURCE
+#include "ssh_chacha.h"
+
 #include <libssh2.h>
 
 #if LIBSSH2_VERSION_NUM == 0x010b01
@@ -12,21 +14,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What libssh2 keeps for each direction and hands on unseen; its size is libssh2's. */
-struct chacha_ctx {
-  unsigned char key[32];
-  unsigned char start[16]; /* number of the block, and nonce; 8 bytes each */
-  unsigned char unused[16];
-};
-
-void chacha_keysetup(struct chacha_ctx *state, const unsigned char *key, unsigned bits);
-void chacha_ivsetup(struct chacha_ctx *state, const unsigned char *nonce,
-                    const unsigned char *block);
-void chacha_encrypt_bytes(struct chacha_ctx *state, const unsigned char *from, unsigned char *to,
-                          unsigned size);
-void poly1305_auth(unsigned char tag[16], const unsigned char *bytes, size_t size,
-                   const unsigned char key[32]);
 
 /* libcrypto's objects, which are dear to make: each thread has its own. */
 struct ciphers {
@@ -69,12 +56,10 @@ static struct ciphers *get_ciphers(void) {
   return ciphers == NULL ? new_ciphers() : ciphers;
 }
 
-/* Keys of 256 bits, the only ones of SSH. */
 void chacha_keysetup(struct chacha_ctx *state, const unsigned char *key, unsigned bits) {
   memcpy(state->key, key, bits / 8 < sizeof state->key ? bits / 8 : sizeof state->key);
 }
 
-/* Begins at a block of a nonce's stream; NULL is the first. */
 void chacha_ivsetup(struct chacha_ctx *state, const unsigned char *nonce,
                     const unsigned char *block) {
   if (block == NULL)
@@ -84,8 +69,6 @@ void chacha_ivsetup(struct chacha_ctx *state, const unsigned char *nonce,
   memcpy(state->start + 8, nonce, 8);
 }
 
-/* Encrypts or decrypts from there; libssh2 sets the place anew before each call. Should libcrypto
- * fail, nothing but zeros goes out or comes in, which no tag fits. */
 void chacha_encrypt_bytes(struct chacha_ctx *state, const unsigned char *from, unsigned char *to,
                           unsigned size) {
   struct ciphers *ciphers = get_ciphers();
@@ -99,8 +82,6 @@ void chacha_encrypt_bytes(struct chacha_ctx *state, const unsigned char *from, u
   memset(to, 0, size);
 }
 
-/* The tag of a packet. Without libcrypto there is none, and no going on: any other could be forged.
- */
 void poly1305_auth(unsigned char tag[16], const unsigned char *bytes, size_t size,
                    const unsigned char key[32]) {
   struct ciphers *ciphers = get_ciphers();

@@ -108,7 +108,7 @@ static bool try_agent_key(struct login *login, LIBSSH2_AGENT *agent,
 }
 
 /* Tries the keys of the user's agent, where one runs and answers. */
-static bool try_agent(struct login *login, struct failure *failure) {
+static bool try_agent(struct login *login, const char *name, struct failure *failure) {
   const char *socket = getenv("SSH_AUTH_SOCK");
   if (socket == NULL || *socket == '\0') return true;
   LIBSSH2_AGENT *agent = libssh2_agent_init(login->ssh->session);
@@ -116,7 +116,7 @@ static bool try_agent(struct login *login, struct failure *failure) {
   bool going = true;
   if (agent == NULL) return fail(failure, EXIT_INTERNAL, "out of memory");
   if (libssh2_agent_connect(agent) == 0) {
-    note_tried(login, "ssh-agent");
+    note_tried(login, name);
     if (libssh2_agent_list_identities(agent) == 0) {
       while (going && !login->in && login->ssh->goodbye == 0 &&
              libssh2_agent_get_identity(agent, &key, key) == 0) {
@@ -134,11 +134,11 @@ static bool try_agent(struct login *login, struct failure *failure) {
 /* ---- all ways ---- */
 
 /* Tries the key file; what is wrong with it is worth telling. */
-static bool try_key_file(struct login *login, struct failure *failure) {
+static bool try_key_file(struct login *login, const char *name, struct failure *failure) {
   const char *path = login->ssh->options.key;
   char *text = NULL;
   struct stat info;
-  note_tried(login, "the key file");
+  note_tried(login, name);
   if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* reading it might have no end */
     snprintf(login->reason, sizeof login->reason, " (%s: it is no file)", path);
     return true;
@@ -185,8 +185,8 @@ static bool try_way(struct login *login, const char *method, const char *name, a
   if (login->in) return true;
   if (!is_taken(login, method, &taken, failure)) return false;
   if (!taken || login->ssh->goodbye != 0) return true;
-  if (try == try_key) return try_key_file(login, failure);
-  if (try == NULL) return try_agent(login, failure);
+  if (try == try_key) return try_key_file(login, name, failure);
+  if (try == NULL) return try_agent(login, name, failure);
   note_tried(login, name);
   return make_attempt(login, try, failure);
 }

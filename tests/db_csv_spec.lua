@@ -1,16 +1,10 @@
 --- CSV files into tables and out of queries, the same on SQLite and on PostgreSQL.
 local databases = require "tests.support.databases"
 local db = require "tallyman.db"
+local failure_of = require "tests.support.failing".of
 local file = require "native.file"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
-
---- What a call raises.
-local function failure_of(run, ...)
-  local ok, err = pcall(run, ...)
-  assert.is_false(ok, "it succeeded")
-  return err
-end
 
 teardown(function() postgres.clean() end)
 
@@ -104,11 +98,5 @@ local function specs(name, kind)
   end)
 end
 
-for name, kind in pairs(databases.kinds) do
-  if kind.lacks() then
-    pending(name .. " " .. kind.lacks())
-  else
-    describe(name, function() specs(name, kind) end)
-  end
-end
+databases.each(specs, describe, pending)
 

@@ -1,15 +1,9 @@
 --- One face for both databases: the same specs on SQLite and on PostgreSQL.
 local databases = require "tests.support.databases"
 local db = require "tallyman.db"
+local failure_of = require "tests.support.failing".of
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
-
---- What a call raises.
-local function failure_of(run, ...)
-  local ok, err = pcall(run, ...)
-  assert.is_false(ok, "it succeeded")
-  return err
-end
 
 teardown(function() postgres.clean() end)
 
@@ -284,13 +278,7 @@ local function specs(name, kind)
   end)
 end
 
-for name, kind in pairs(databases.kinds) do
-  if kind.lacks() then
-    pending(name .. " " .. kind.lacks())
-  else
-    describe(name, function() specs(name, kind) end)
-  end
-end
+databases.each(specs, describe, pending)
 
 
 describe("an address", function()

@@ -1,5 +1,6 @@
 --- The exchange over a local folder, databases and the run history.
 local db = require "tallyman.db"
+local failure_of = require "tests.support.failing".of
 local store = require "tallyman.store"
 local testing = require "tallyman.testing"
 local time = require "tallyman.time"
@@ -12,13 +13,6 @@ before_each(function()
   exchange = world.exchange
 end)
 after_each(function() world:close() end)
-
---- The error that a call raises.
-local function failure_of(...)
-  local ok, err = pcall(...)
-  assert.is_false(ok)
-  return err
-end
 
 describe("writing", function()
   it("appears only when committed", function()

@@ -1,6 +1,7 @@
 --- PostgreSQL's transactions, which may fail and be tried again, and its rows, which come one at a
 --- time.
 local db = require "tallyman.db"
+local failure_of = require "tests.support.failing".of
 local file = require "native.file"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
@@ -8,13 +9,6 @@ local process = require "tests.support.process"
 if postgres.lacks() then
   pending("PostgreSQL " .. postgres.lacks())
   return
-end
-
---- What a call raises.
-local function failure_of(run, ...)
-  local ok, err = pcall(run, ...)
-  assert.is_false(ok, "it succeeded")
-  return err
 end
 
 local house, oms

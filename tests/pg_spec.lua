@@ -2,6 +2,7 @@
 --- and its own.
 local db = require "tallyman.db"
 local environment = require "tests.support.environment"
+local failure_of = require "tests.support.failing".of
 local file = require "native.file"
 local pg = require "native.pg"
 local postgres = require "tests.support.postgres"
@@ -16,13 +17,6 @@ if postgres.lacks() then
 end
 
 local PROMPT = 5 -- seconds; everything that hangs here would do so for a minute or more
-
---- What a call raises.
-local function failure_of(run, ...)
-  local ok, err = pcall(run, ...)
-  assert.is_false(ok, "it succeeded")
-  return err
-end
 
 local house, oms
 

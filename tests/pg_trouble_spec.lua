@@ -1,6 +1,7 @@
 --- A PostgreSQL server that goes away in the middle of anything, and signals that end what waits
 --- for one.
 local db = require "tallyman.db"
+local failure_of = require "tests.support.failing".of
 local file = require "native.file"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
@@ -11,13 +12,6 @@ if postgres.lacks() then
 end
 
 local PROMPT = 5 -- seconds; everything that hangs here would do so for a minute or more
-
---- What a call raises.
-local function failure_of(run, ...)
-  local ok, err = pcall(run, ...)
-  assert.is_false(ok, "it succeeded")
-  return err
-end
 
 local house, oms
 

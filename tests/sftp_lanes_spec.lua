@@ -108,7 +108,7 @@ describe("a large file on a long link", function()
     through:order { delay = LONG, refuse = true }
     assert.equal(digest, download(session))
     assert.equal(1, logins())
-    assert.truthy(session:notices():find "going on with reading without that session")
+    assert.truthy(session:notices():find "going on with reading in without that session")
   end)
 
   it("survives the end of any of its sessions, both ways", function()

@@ -144,7 +144,9 @@ describe("a night over SFTP", function()
       if n * kills % sends < kills then
         local twin = site:copy()
         local killed = trace(twin, "-e", "inject=sendto:signal=KILL:when=" .. n)
-        assert.equal(process.SIGKILL, killed.signal)
+        -- How many messages there are depends on how requests and answers meet.
+        local over = n > sends // 2 and killed.status == 0
+        assert.truthy(over or killed.signal == process.SIGKILL, killed.err)
         local found = process.read(twin.exchange .. path)
         assert.truthy(found == nil or found == whole, ("message %d of %d"):format(n, sends))
         twin:jobs "filter_inventory"

@@ -1,5 +1,7 @@
 /* The ciphers that libssh2 is given: published vectors, and pieces that begin at any block. That
  * libssh2 takes them, the specs against real servers show. */
+#include "../../src/ssh_chacha.h"
+
 #include <libssh2.h>
 #include <stddef.h>
 #include <string.h>
@@ -7,17 +9,6 @@
 #include "check.h"
 
 #if LIBSSH2_VERSION_NUM == 0x010b01
-
-struct chacha_ctx {
-  unsigned char bytes[64]; /* as large as libssh2's */
-};
-void chacha_keysetup(struct chacha_ctx *state, const unsigned char *key, unsigned bits);
-void chacha_ivsetup(struct chacha_ctx *state, const unsigned char *nonce,
-                    const unsigned char *block);
-void chacha_encrypt_bytes(struct chacha_ctx *state, const unsigned char *from, unsigned char *to,
-                          unsigned size);
-void poly1305_auth(unsigned char tag[16], const unsigned char *bytes, size_t size,
-                   const unsigned char key[32]);
 
 /* A stream of zeros encrypted, from a block on. */
 static void stream(const unsigned char key[32], const unsigned char *nonce,

@@ -45,6 +45,21 @@ function databases.open(name, address)
   return opened
 end
 
+--- Declares specs once for each kind; for one that can't be had here they are pending. busted gives
+--- its words to spec files alone, so they are handed on.
+---@param specs fun(name: string, kind: table)
+---@param describe function busted's
+---@param pending function busted's
+function databases.each(specs, describe, pending)
+  for name, kind in pairs(databases.kinds) do
+    if kind.lacks() then
+      pending(name .. " " .. kind.lacks())
+    else
+      describe(name, function() specs(name, kind) end)
+    end
+  end
+end
+
 -- ---- OMS databases ----
 
 --- Makes databases with the OMS's and tallyman's tables on a private PostgreSQL, each a copy of
