@@ -21,6 +21,7 @@ return require "tallyman.settings" {
     timezone = "UTC",                      -- of the times in its tables
     shipped = { "SHIPMENT_SHIPPED", "SHIPMENT_DELIVERED" },
     stale_days = 45,                       -- older unacknowledged shipments are reported
+    lease = "1m",                          -- after it, another host takes over from one that hangs
   },
   pos = { ack_delay = 0, sale_delay = 0 }, -- how much the OMS's times lag the POS's
 

@@ -12,7 +12,7 @@ if not (dialect == "postgresql" and user and #arg == 2 or dialect == "sqlite" an
   failure.raise(failure.usage, "usage: tables.lua postgresql NIGHTLY_USER | tables.lua sqlite")
 end
 
-print("-- Made ahead of the jobs; what exists already is left as it is.\n" .. tables.sql)
+print("-- Made ahead of the jobs; what exists already is left as it is.\n" .. tables.script())
 if user then
   print("-- What the nightly user does, and no more.\n" .. tables.grants(user))
 end

@@ -1,13 +1,11 @@
 --- Imports on PostgreSQL while the shops go on: nothing is lost, nothing counts twice. What a round
 --- must end in doesn't depend on who came first; TALLYMAN_LOCKS_SEED repeats a run's choices.
-local cycle = require "tallyman.cycle"
 local databases = require "tests.support.databases"
 local db = require "tallyman.db"
 local night = require "tests.support.night"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
 local shops = require "tests.support.shop"
-local time = require "tallyman.time"
 
 local ROUNDS, WORKERS = 20, 2
 local FACILITIES, PRODUCTS = { "LA", "NY" }, { "A", "B", "C" }
@@ -222,25 +220,6 @@ describe("imports on PostgreSQL", function()
       assert.equal("8/8", totals, ("after statement %d"):format(nth))
     until not there
     assert.is_true(nth > 4)
-  end)
-
-  it("wait for an import that is going on, and then see what it applied", function()
-    place_file(2, stock())
-    site.env.TALLYMAN_NOW = "2026-12-02T02:00:00Z"
-    local file = site.exchange .. "/filtered/ResetInventoryActive_20261201T220000Z.csv"
-    local fields = { cycle_id = 1, snapshot = time.read "2026-12-01 22:00:00",
-      sha256 = process.must("sha256sum", file):match "%x+", file_name = "ours", reset_id = "1",
-      business_date = "2026-12-02", method = "exact_qoh", reset_at = 0 }
-    local child
-    oms:transaction(function()
-      cycle.lock(oms)
-      cycle.insert(oms, fields)
-      child = process.start(site:command "import_reset")
-      server:await_waiting()
-    end)
-    local result = child:wait()
-    assert.equal(0, result.status, result.err)
-    assert.match("applied as cycle 1", result.err)
   end)
 
   it("of one file by twenty processes at once are one cycle, and nineteen times nothing to do",

@@ -96,6 +96,16 @@ describe("resolving", function()
     assert.equal("8/8", n:totals())
   end)
 
+  it("makes an item without a location that is too long for the OMS, and says so", function()
+    n.shop:facility("LA")
+    local outcome = apply(n, HEADER .. ("LA,%s,SKU,A1,7,,,\n"):format(("L"):rep(21)))
+    assert.equal(0, outcome.code, outcome.message)
+    assert.is_nil(n.world.oms:value
+      "SELECT location_seq_id FROM inventory_item WHERE facility_id = 'LA'")
+    assert.equal(1, outcome.figures.unplaced)
+    assert.match("too long for the OMS", outcome.figures.warnings[1])
+  end)
+
   it("leaves out facilities that the settings name, without rejecting them", function()
     n.world.settings.ignore_facilities = { "999", "POPUP" }
     local outcome = apply(n, HEADER .. ",,SKU,A1,n/a,999,,\nPOPUP,,SKU,A1,3,,,\nNY,,SKU,A1,7,,,\n")

@@ -103,13 +103,6 @@ function cycle.same(db, snapshot, sha256)
     { snapshot = time.text(snapshot), sha256 = sha256 }))
 end
 
---- Holds other importers off until the transaction ends; who only reads isn't held off. On
---- SQLite the transaction has begun with the only write lock there is.
----@param db tallyman.Database
-function cycle.lock(db)
-  if db.dialect == "postgresql" then db:run "LOCK TABLE tallyman_cycle IN EXCLUSIVE MODE" end
-end
-
 --- The number of the next cycle.
 ---@param db tallyman.Database
 ---@return integer cycle_id

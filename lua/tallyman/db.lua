@@ -6,6 +6,8 @@
 ---   {amount X}  millionths back into a quantity
 ---   {seq X}     a number as a sequence id of five digits
 ---   {decimal X} millionths as text without superfluous zeros
+---   {bytes X}   a text that is compared and sorted as bytes, whatever the database's locale
+---   {number X}  the number that an id consists of; of no use where it is none
 --- Values: whole numbers are integers, those of a numeric column, too, if they fit 64 bits; else a
 --- numeric is text, so that no double stands in for a decimal. Floating-point numbers are numbers,
 --- times are text, bytes strings, booleans booleans (but a comparison gives 0 or 1 in SQLite). NULL

@@ -10,6 +10,8 @@ local driver = {
     amount = "((%s) / 1000000.0)",
     decimal = "rtrim(rtrim(printf('%%.6f', (%s) / 1000000.0), '0'), '.')",
     seq = "printf('%%05d', %s)",
+    bytes = "%s",
+    number = "CAST(%s AS integer)",
   },
 
   open = function(url, options)

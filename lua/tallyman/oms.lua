@@ -3,17 +3,9 @@ local clock = require "tallyman.clock"
 local cycle = require "tallyman.cycle"
 local db = require "tallyman.db"
 local failure = require "tallyman.failure"
+local lease = require "tallyman.lease"
 local tables = require "tallyman.tables"
 local time = require "tallyman.time"
-
---- What SQL on the OMS may say besides tallyman.db's macros:
----   {bytes X}   a text that is compared and sorted as bytes, whatever the database's locale
----   {number X}  the number that an id consists of; of no use where it is none
-local MACROS = {
-  sqlite = { bytes = "%s", number = "CAST(%s AS integer)" },
-  postgresql = { bytes = '(%s COLLATE "C")',
-    number = "CAST(substring(%s FROM '^[0-9]+$') AS numeric)" },
-}
 
 ---@class tallyman.Oms
 ---@field db tallyman.Database
@@ -73,28 +65,32 @@ local function forget(list, kept)
   for i = #list, kept + 1, -1 do list[i] = nil end
 end
 
---- Runs an import in one transaction. Where PostgreSQL has to end a deadlock by ending us, all of
---- it is done again. Each statement must see what was committed before it: so what waits for a
---- lock sees what the lock was waited for.
+--- Runs an import in one transaction, under the lease. Where PostgreSQL has to end a deadlock by
+--- ending us, all of it is done again. Each statement must see what was committed before it: so
+--- what waits for a lock sees what the lock was waited for.
 ---@generic T
 ---@param night tallyman.Night
 ---@param work fun(): T
 ---@return T
 function Oms:import(night, work)
   local warnings, alerts = #night.warnings, #night.alerts
-  return self.db:transaction(function()
+  local held <close> = lease.take(self.db, night.job, self.settings.oms.lease)
+  local ok, result = pcall(self.db.transaction, self.db, function()
     forget(night.warnings, warnings)
     forget(night.alerts, alerts)
+    held:hold()
     return work()
   end, { isolation = "read committed", retries = RETRIES })
+  if not ok then error(lease.explain(result), 0) end
+  return result
 end
 
---- Locks the stock until the import's transaction ends; cycle.lock comes first, always. Whoever
---- moves stock updates an item: either that was committed before, and we see it with its ledger
---- row, or it waits for us. Who only reads isn't held off. SQLite: see cycle.lock.
+--- Locks the stock until the import's transaction ends; the lease comes first, always. Whoever
+--- moves stock updates an item, or has it locked to do so: either that was committed before, and we
+--- see it with its ledger row, or it waits for us. Who only reads isn't held off.
 function Oms:lock_items()
   if self.db.dialect == "postgresql" then
-    self.db:run "LOCK TABLE inventory_item IN SHARE ROW EXCLUSIVE MODE"
+    self.db:run "LOCK TABLE inventory_item IN EXCLUSIVE MODE"
   end
 end
 
@@ -145,14 +141,18 @@ function Oms:ensure_variance_reason()
   self:ensure_reason(self.settings.variance.reason, "Shipped, and not acknowledged by the POS")
 end
 
+--- SQL for whether a location is longer than the OMS has room for: it can be none of its own.
+Oms.alien_location = "LENGTH(location) > 20"
+
 --- Makes inventory items at zero for the pairs of a table (item_id, product_id, facility_id,
 --- location) in which `created` is set.
 ---@param source string name of the table
 function Oms:insert_items(source)
   self.db:run(([[INSERT INTO inventory_item (inventory_item_id, inventory_item_type_id, product_id,
       facility_id, location_seq_id, quantity_on_hand_total, available_to_promise_total)
-    SELECT item_id, 'NON_SERIAL_INV_ITEM', product_id, facility_id, NULLIF(location, ''), 0, 0
-    FROM %s WHERE created = 1]]):format(source))
+    SELECT item_id, 'NON_SERIAL_INV_ITEM', product_id, facility_id,
+      CASE WHEN location <> '' AND NOT %s THEN location END, 0, 0
+    FROM %s WHERE created = 1]]):format(Oms.alien_location, source))
 end
 
 --- Gives each pair of a table that has no item the id of one to be made.
@@ -238,12 +238,6 @@ Oms.__close = Oms.close
 
 local oms = { class = Oms }
 
---- A database's driver that knows our macros, too.
-local function with_macros(driver)
-  local macros = setmetatable(MACROS[driver.dialect], { __index = driver.macros })
-  return setmetatable({ macros = macros }, { __index = driver })
-end
-
 --- Opens the database that the settings name; makes our own tables on first use.
 ---@param settings tallyman.Settings
 ---@param prepare? fun(database: tallyman.Database) what comes before our tables are made
@@ -254,7 +248,6 @@ function oms.open(settings, prepare)
     failure.raise(failure.code(database),
       "%s (the OMS: oms.database in the settings, TALLYMAN_OMS)", tostring(database))
   end
-  database.driver = with_macros(database.driver)
   if prepare then prepare(database) end
   tables.ensure(database)
   return setmetatable({ db = database, settings = settings }, Oms)

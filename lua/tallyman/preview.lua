@@ -38,6 +38,7 @@ local WORST_PAIRS = PAIRS .. [[SELECT * FROM differing
 --- An Oms that stays open, in its transaction, until the run is over.
 local Lasting = setmetatable({}, { __index = oms.class })
 Lasting.__index = Lasting
+function Lasting:import(_, work) return work() end
 function Lasting:close() end
 Lasting.__close = Lasting.close
 
@@ -48,8 +49,8 @@ function preview.oms(settings)
   local opened = oms.open(settings, function(database)
     database:script(database.driver.begin())
     database:script(BEFORE)
+    function database.transaction(self, work) return work(self) end
   end)
-  function opened.db.transaction(self, work) return work(self) end
   return setmetatable(opened, Lasting)
 end
 

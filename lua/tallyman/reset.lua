@@ -134,6 +134,8 @@ local function compute(oms, filtered, counts)
   figures.created = coverage.look_up(oms)
   local params = coverage.deduct(oms, filtered.snapshot, oms.settings.reset.method)
   figures.covered = oms.db:value "SELECT COUNT(*) FROM tallyman_pair"
+  figures.unplaced = oms.db:value("SELECT COUNT(*) FROM tallyman_pair WHERE created = 1 AND "
+    .. oms.alien_location)
   figures.changed = oms.db:value "SELECT COUNT(*) FROM tallyman_pair WHERE delta <> 0"
   figures.deducted = oms.db:value "SELECT COUNT(*) FROM tallyman_pair WHERE deduction <> 0"
   local stale = clock.now() - oms.settings.oms.stale_days * 86400
@@ -154,31 +156,34 @@ local function write(night, oms, filtered, sha256)
   return number
 end
 
---- The reset's transaction.
-local function in_transaction(night, oms, exchange, filtered)
+--- Stages the filtered file: before the transaction, so that no link holds up the shop.
+local function stage(oms, exchange, filtered)
   local plan = plan_of(oms.settings)
   local source <close> = exchange:read(filtered, { digest = true })
   local reader = staging.open(oms, source, plan, filtered.path)
   local counts = staging.load(oms, reader, plan)
-  local sha256 = source:sha256()
-  cycle.lock(oms.db)
-  local applied = check_identity(night, oms, filtered, sha256)
+  lose_rejected(oms, exchange, filtered.snapshot, reader)
+  return { plan = plan, counts = counts, sha256 = source:sha256() }
+end
+
+--- The reset's transaction.
+local function in_transaction(night, oms, exchange, filtered, staged)
+  local applied = check_identity(night, oms, filtered, staged.sha256)
   if applied then
     return { already = ("nothing to do: %s is applied as cycle %d"):format(filtered.name,
       applied.cycle_id), cycle = applied.cycle_id }
   end
-  lose_rejected(oms, exchange, filtered.snapshot, reader)
   staging.resolve(oms, false)
   oms:lock_items() -- before any total or ledger row is read
   local last = oms:newest_cycle()
   local settled = settle_newest(night, oms, last)
-  local figures = compute(oms, filtered, counts)
+  local figures = compute(oms, filtered, staged.counts)
   local faults
   faults, figures.rejected = staging.faults(oms)
   guards.ask(night, lookout.of(night, oms, filtered, figures, last))
   if settled then night:warn("%s", settled) end
-  figures.cycle = write(night, oms, filtered, sha256)
-  if not night.dry_run then write_rejects(oms, exchange, filtered, plan, faults) end
+  figures.cycle = write(night, oms, filtered, staged.sha256)
+  if not night.dry_run then write_rejects(oms, exchange, filtered, staged.plan, faults) end
   return figures
 end
 
@@ -187,6 +192,7 @@ local function warn(night, figures)
   local function about(count, text) if count > 0 then night:warn(text, count) end end
   about(figures.rejected, "%d rows were rejected; see the rejects file")
   about(figures.duplicates, "%d rows said the same again and count once")
+  about(figures.unplaced, "%d items were made without the location: it is too long for the OMS")
   about(figures.stale_rows, "%d unacknowledged shipments are stale, and deducted all the same")
   about(figures.uncertain_rows, "%d movements lie within the delay after the snapshot")
   about(figures.timeless_rows, "%d rows of the OMS have no time and count as long ago")
@@ -200,8 +206,11 @@ end
 ---@param filtered tallyman.Entry with its snapshot
 ---@return table figures
 function reset.apply(night, oms, exchange, filtered)
-  local ok, figures = pcall(oms.import, oms, night, function()
-    return in_transaction(night, oms, exchange, filtered)
+  local ok, figures = pcall(function()
+    local staged = stage(oms, exchange, filtered)
+    return oms:import(night, function()
+      return in_transaction(night, oms, exchange, filtered, staged)
+    end)
   end)
   if not ok and failure.code(figures) == failure.no_input
     and not exchange:exists(filtered.path) then

@@ -125,6 +125,7 @@ local SHAPE = { type = "table", fields = {
     database = url_like("sqlite:PATH", "^sqlite:.", "^postgres"),
     timezone = { type = "string", check = check_zone }, shipped = texts,
     stale_days = not_negative, shipments_since = { type = "string|nil", check = check_time },
+    lease = duration,
   } },
   pos = { type = "table", fields = { ack_delay = duration, sale_delay = duration } },
   reset = { type = "table", fields = {
@@ -157,7 +158,7 @@ local DEFAULTS = {
   inbound = { folder = "inbound", name = "ResetInventory*.csv[.gz]", settled = 60,
     markers = { ".done", ".ok" } },
   oms = { database = "sqlite:/var/lib/tallyman/oms.db", timezone = "UTC", stale_days = 45,
-    shipped = { "SHIPMENT_SHIPPED", "SHIPMENT_DELIVERED" } },
+    lease = "1m", shipped = { "SHIPMENT_SHIPPED", "SHIPMENT_DELIVERED" } },
   pos = { ack_delay = 0, sale_delay = 0 },
   reset = { method = "exact_qoh", contradiction = "reject",
     movement = function(_) return true end },
@@ -236,6 +237,7 @@ local function finish(settings)
   settings.import_rejects = names.stamped((settings.rejects:gsub("STEP", "import")))
   settings.variance.name = names.stamped(settings.variance.name)
   settings.variance.deadline = validate.seconds(settings.variance.deadline)
+  settings.oms.lease = validate.seconds(settings.oms.lease)
   finish_age(settings.guards.age)
   settings.pos.ack_delay = validate.seconds(settings.pos.ack_delay)
   settings.pos.sale_delay = validate.seconds(settings.pos.sale_delay)

@@ -4,11 +4,13 @@ local failure = require "tallyman.failure"
 
 local tables = {}
 
---- Goes up by one with every change of the tables. The table tallyman_version lists the changes
---- that were made to the first version's; without a row they are the first version's.
-tables.version = 1
+--- SQL that changes the tables from each version to the next, the first being the second version's.
+--- It never changes once it has been released. The table tallyman_version lists what was made; no
+--- row stands for the first version.
+---@type string[]
+tables.changes = {}
 
---- Makes what is missing. All times are UTC. reset_id, variance_id and undo_id are physical
+--- Makes the first version. All times are UTC. reset_id, variance_id and undo_id are physical
 --- inventories: ledger rows that bear one of them are "ours".
 tables.sql = [[
 CREATE TABLE IF NOT EXISTS tallyman_cycle (
@@ -50,6 +52,13 @@ CREATE TABLE IF NOT EXISTS tallyman_coverage_item (
   ledger_atp numeric(18,6) NOT NULL,
   PRIMARY KEY (cycle_id, inventory_item_id)
 );
+CREATE TABLE IF NOT EXISTS tallyman_lease (
+  name varchar(20) NOT NULL PRIMARY KEY,
+  holder varchar(255) NOT NULL,
+  backend integer NOT NULL,
+  fence bigint NOT NULL,
+  expires_at timestamp NOT NULL
+);
 CREATE TABLE IF NOT EXISTS tallyman_version (version integer NOT NULL PRIMARY KEY);
 ]]
 
@@ -59,7 +68,8 @@ local RIGHTS = {
     .. "shipment, item_issuance, order_fulfillment_history, tallyman_version" },
   { "SELECT, INSERT", "inventory_item_detail, inventory_item_variance, physical_inventory, "
     .. "variance_reason, tallyman_coverage, tallyman_coverage_item" },
-  { "SELECT, INSERT, UPDATE", "inventory_item, sequence_value_item, tallyman_cycle" },
+  { "SELECT, INSERT, UPDATE",
+    "inventory_item, sequence_value_item, tallyman_cycle, tallyman_lease" },
 }
 
 --- The SQL that grants a PostgreSQL user what the nightly jobs need, and no more.
@@ -93,34 +103,45 @@ local function found(db)
     and db:value "SELECT COALESCE(MAX(version), 1) FROM tallyman_version"
 end
 
---- Makes the tables in one transaction. Two processes may do so at once, but PostgreSQL's IF NOT
---- EXISTS isn't made for that: one waits for the other.
+--- The SQL that makes the tables, or brings those of an older version up to date.
+---@param from? integer the version that is there; none
+---@return string
+function tables.script(from)
+  local parts = { not from and tables.sql or nil }
+  for number = from or 1, #tables.changes do
+    parts[#parts + 1] = tables.changes[number]
+    parts[#parts + 1] = ("INSERT INTO tallyman_version (version) VALUES (%d);\n"):format(number + 1)
+  end
+  return table.concat(parts)
+end
+
+--- Makes the tables, or changes them, in one transaction. Two processes may do so at once, but
+--- PostgreSQL's IF NOT EXISTS isn't made for that: one waits for the other.
 local function make(db)
   db:transaction(function()
     if db.dialect == "postgresql" then db:value(tables.lock) end
-    if not found(db) then db:script(tables.sql) end
+    db:script(tables.script(found(db)))
   end)
 end
 
 local REFUSED = { ["42501"] = true, ["3F000"] = true } -- no right, or no schema where it has one
 
---- Sees to it that the tables are there, and that this program knows them.
+--- Sees to it that the tables are there, and that they are those that this program knows.
 ---@param db tallyman.Database
 function tables.ensure(db)
-  local version = found(db)
-  if not version then
-    local ok, wrong = failure.catch(make, db)
-    if not ok and type(wrong) == "table" and REFUSED[wrong.sqlstate] then
-      failure.raise(failure.not_permitted, "%s; have somebody with the rights run the SQL that "
-        .. "the script tables.lua prints", tostring(wrong))
-    end
-    if not ok then error(wrong, 0) end
-    version = found(db)
+  local version, known = found(db), 1 + #tables.changes
+  if version == known then return end
+  if version and version > known then
+    failure.raise(failure.configuration, "the OMS's tallyman tables are of version %d, this "
+      .. "program knows %d: a newer release has changed them", version, known)
   end
-  if version ~= tables.version then
-    failure.raise(failure.configuration, "the OMS's tallyman tables are of version %s, this "
-      .. "program knows %d: they belong to another release", tostring(version), tables.version)
+  local ok, wrong = failure.catch(make, db)
+  if ok then return end
+  if type(wrong) == "table" and REFUSED[wrong.sqlstate] then
+    failure.raise(failure.not_permitted, "%s; have somebody with the rights run the SQL that "
+      .. "the script tables.lua prints", tostring(wrong))
   end
+  error(wrong, 0)
 end
 
 return tables

@@ -60,7 +60,8 @@ end
 ---@param reason string
 ---@return table figures
 function undo.apply(night, oms, number, reason)
-  return oms.db:transaction(function()
+  return oms:import(night, function()
+    oms:lock_items()
     local of = find(oms, number)
     if not cycle.undo(oms.db, number, clock.now()) then
       return { already = ("nothing to do: cycle %d was undone already"):format(number) }

@@ -37,12 +37,16 @@ function variance.file_of(exchange, settings, of)
   return newest and newest.snapshot >= from and newest or nil
 end
 
---- Stages the file's rows and marks those whose reason is unknown.
+--- Stages the file's rows.
 local function stage(oms, exchange, file)
-  oms:ensure_variance_reason()
   local source <close> = exchange:read(file)
   local reader = staging.open(oms, source, PLAN, file.path)
   staging.load(oms, reader, PLAN)
+end
+
+--- Resolves the staged rows, and marks those whose reason is unknown.
+local function resolve(oms)
+  oms:ensure_variance_reason()
   staging.resolve(oms, true)
   oms.db:run [[UPDATE tallyman_row SET fault = 'varianceReasonId is unknown'
     WHERE fault IS NULL AND NOT EXISTS
@@ -143,15 +147,15 @@ end
 ---@param file? tallyman.Entry
 ---@return table figures
 function variance.settle(night, oms, exchange, of, file)
+  if file then stage(oms, exchange, file) end
   return oms:import(night, function()
-    cycle.lock(oms.db)
     local now = cycle.newest(oms.db)
     if not now or now.cycle_id ~= of.cycle_id then
       failure.raise(failure.try_again, "cycle %d was replaced or undone meanwhile; run again",
         of.cycle_id)
     end
     if now.settled_at then return variance.settled(now) end
-    if file then stage(oms, exchange, file) end
+    if file then resolve(oms) end
     oms:lock_items()
     if not file then return settle.book(oms, night, of, { by = "deadline" }) end
     local rejected, skipped = report_rows(night, oms, file, of.cycle_id)

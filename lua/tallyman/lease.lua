@@ -1,0 +1,123 @@
+--- The lease: of several hosts that run the same night, one applies at a time. A row in the OMS
+--- says whose turn it is; its fencing number goes up with every new holder, and whoever applies
+--- looks it up inside the applying transaction. So a holder that was stopped and wakes up late
+--- can't apply. The row stays locked until that transaction ends: nobody can take the lease over
+--- meanwhile, and PostgreSQL itself ends a transaction whose client has stopped for longer than the
+--- lease. Times are the server's. SQLite needs none of this: its only write lock is one host's, and
+--- a transaction has it from its beginning.
+local clock = require "tallyman.clock"
+local failure = require "tallyman.failure"
+local log = require "tallyman.log"
+local unistd = require "posix.unistd"
+local utsname = require "posix.sys.utsname"
+
+local NAME = "imports"
+local POLL = 0.2 -- seconds between two looks at a lease that somebody else has
+local STOPPED = "25P03" -- idle_in_transaction_session_timeout
+
+---@class tallyman.Lease
+---@field db tallyman.Database
+---@field holder string
+---@field seconds number
+---@field fence? integer nil on SQLite
+local Lease = {}
+Lease.__index = Lease
+
+--- Makes the row, held by nobody. Where it is there already, this would wait for who has it.
+local MAKE = [[
+  INSERT INTO tallyman_lease (name, holder, backend, fence, expires_at)
+  VALUES (:name, 'nobody', 0, 0, {now}) ON CONFLICT DO NOTHING]]
+
+--- Takes a lease that has ended or is held by a connection that is gone, but for one whose holder
+--- applies at this moment.
+local TAKE = [[
+  UPDATE tallyman_lease l SET holder = :holder, backend = pg_backend_pid(), fence = l.fence + 1,
+    expires_at = {now} + :seconds * interval '1 second'
+  FROM (SELECT name FROM tallyman_lease h WHERE h.name = :name AND (h.expires_at <= {now}
+      OR NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = h.backend))
+    FOR UPDATE SKIP LOCKED) free
+  WHERE l.name = free.name
+  RETURNING l.fence]]
+
+--- Renews the lease if it is still ours, and locks its row until the transaction ends.
+local HOLD = [[
+  UPDATE tallyman_lease SET expires_at = {now} + :seconds * interval '1 second'
+  WHERE name = :name AND fence = :fence]]
+
+local RELEASE = "UPDATE tallyman_lease SET expires_at = {now} WHERE name = :name AND fence = :fence"
+
+--- What has PostgreSQL end a transaction of a client that is stopped or gone.
+local LIMITS = [[
+  SELECT set_config(name, CAST(:millis AS text), true) FROM pg_settings
+  WHERE name IN ('idle_in_transaction_session_timeout', 'client_connection_check_interval')]]
+
+local function sql(text)
+  return (text:gsub("{now}", "(clock_timestamp() AT TIME ZONE 'UTC')"))
+end
+MAKE, TAKE, HOLD, RELEASE = sql(MAKE), sql(TAKE), sql(HOLD), sql(RELEASE)
+
+--- Tries once; whether the lease is ours now.
+local function try(self)
+  self.fence = self.db:value(TAKE, { name = NAME, holder = self.holder, seconds = self.seconds })
+  return self.fence ~= nil
+end
+
+--- Sees to it, first thing in the applying transaction, that the lease is still ours: raises (75)
+--- when another host has taken it over.
+function Lease:hold()
+  if not self.fence then return end
+  self.db:all(LIMITS, { millis = math.ceil(self.seconds * 1000) })
+  local held = self.db:run(HOLD, { name = NAME, fence = self.fence, seconds = self.seconds })
+  if held == 1 then return end
+  failure.raise(failure.try_again, "%s has taken over the lease meanwhile: nothing was changed; "
+    .. "run again", self.db:value("SELECT holder FROM tallyman_lease WHERE name = :name",
+    { name = NAME }) or "somebody")
+end
+
+--- Lets the next one have it.
+function Lease:close()
+  if not self.fence or self.db.closed then return end
+  failure.catch(self.db.run, self.db, RELEASE, { name = NAME, fence = self.fence }) -- else it ends
+  self.fence = nil
+end
+Lease.__close = Lease.close
+
+local lease = {}
+
+--- Makes a failure of the transaction tell what it means that PostgreSQL ended it.
+---@param wrong any
+---@return any
+function lease.explain(wrong)
+  if type(wrong) ~= "table" or wrong.sqlstate ~= STOPPED then return wrong end
+  wrong.code = failure.try_again
+  wrong.message = wrong.message .. ": this process stood still for longer than its lease; nothing "
+    .. "was changed, run again"
+  return wrong
+end
+
+--- Takes the lease; stands by while another process has it.
+---@param database tallyman.Database
+---@param job string
+---@param seconds number how long a holder that has stopped keeps others waiting
+---@return tallyman.Lease
+function lease.take(database, job, seconds)
+  local self = setmetatable({ db = database, seconds = seconds,
+    holder = ("%s, process %d"):format(utsname.uname().nodename, unistd.getpid()) }, Lease)
+  if database.dialect == "sqlite" then return self end
+  local told = false
+  while not try(self) do
+    local holder = database:value("SELECT holder FROM tallyman_lease WHERE name = :name",
+      { name = NAME })
+    if not holder then
+      database:run(MAKE, { name = NAME })
+    elseif not told then
+      told = true
+      log.info(job, ("standing by: %s has the lease"):format(holder))
+    else
+      clock.sleep(POLL)
+    end
+  end
+  return self
+end
+
+return lease
