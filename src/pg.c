@@ -106,11 +106,17 @@ static bool finish_connect(struct pg *pg, int seconds, struct failure *failure) 
   return true;
 }
 
-/* Keeps what the server remarks; libpq would print it. */
+/* Keeps what the server remarks; libpq would print it. Between two commands it is a remark, too,
+ * that the server ends the connection. */
 static void keep_notice(void *context, const PGresult *result) {
   struct pg *pg = context;
   const char *severity = pg->pq.resultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
   const char *text = pg->pq.resultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  const char *state = pg->pq.resultErrorField(result, PG_DIAG_SQLSTATE);
+  if (text != NULL && state != NULL && severity != NULL && strcmp(severity, "FATAL") == 0) {
+    snprintf(pg->farewell, sizeof pg->farewell, "%s: %s", state, text);
+    snprintf(pg->farewell_state, sizeof pg->farewell_state, "%s", state);
+  }
   if (text == NULL || pg->notice_count == PG_NOTICES) return;
   size_t size = strlen(text) + 32;
   char *notice = malloc(size);

@@ -272,7 +272,8 @@ bool pg_ready(struct pg *pg, struct failure *failure) {
   pg->state[0] = '\0';
   if (pg->pq.transactionStatus(pg->connection) == PQTRANS_IDLE) pg->spoiled.code = 0;
   if (pg->pq.status(pg->connection) != CONNECTION_BAD) return true;
-  return fail(failure, EXIT_UNAVAILABLE, "%s: the connection to the server is lost", pg->name);
+  strcpy(pg->state, pg->farewell_state);
+  return fail(failure, EXIT_UNAVAILABLE, "%s: %s", pg->name, pg_farewell(pg));
 }
 
 /* Whether nothing is lost when the statement is cancelled: a query, outside a transaction. */

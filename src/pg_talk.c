@@ -97,6 +97,10 @@ void pg_note(struct pg *pg, const struct failure *failure) {
   strcpy(pg->spoiled_state, pg->state);
 }
 
+const char *pg_farewell(const struct pg *pg) {
+  return pg->farewell[0] != '\0' ? pg->farewell : "the connection to the server is lost";
+}
+
 /* What the server says, without values; what libpq says where the server is silent. */
 static void reason(struct pg *pg, const PGresult *result, char *into, size_t size) {
   const char *primary =
@@ -114,7 +118,7 @@ static void reason(struct pg *pg, const PGresult *result, char *into, size_t siz
   } else if (status == PGRES_EMPTY_QUERY) {
     snprintf(into, size, "there is no SQL statement");
   } else if (pg->pq.status(pg->connection) == CONNECTION_BAD) {
-    snprintf(into, size, "the connection to the server is lost");
+    snprintf(into, size, "%s", pg_farewell(pg));
   } else {
     const char *text = pg->pq.errorMessage(pg->connection);
     snprintf(into, size, "%.*s", (int)strcspn(text, "\n"), text);
@@ -124,13 +128,16 @@ static void reason(struct pg *pg, const PGresult *result, char *into, size_t siz
 bool pg_fail(struct pg *pg, const PGresult *result, const char *sql, struct failure *failure) {
   const char *state = result == NULL ? NULL : pg->pq.resultErrorField(result, PG_DIAG_SQLSTATE);
   char text[PG_MESSAGE], words[PG_WORDS];
-  snprintf(pg->state, sizeof pg->state, "%s", state == NULL ? "" : state);
   bool lost = pg->pq.status(pg->connection) == CONNECTION_BAD;
+  snprintf(pg->state, sizeof pg->state, "%s",
+           state != NULL ? state
+           : lost        ? pg->farewell_state
+                         : "");
   int code = state != NULL ? pg_exit_code(state) : EXIT_INTERNAL;
   reason(pg, result, text, sizeof text);
   pg_first_words(sql, words, sizeof words);
-  fail(failure, lost ? EXIT_UNAVAILABLE : code, "%s: %s: %s%s%s", pg->name, words, pg->state,
-       state == NULL ? "" : ": ", text);
+  fail(failure, lost ? EXIT_UNAVAILABLE : code, "%s: %s: %s%s%s", pg->name, words,
+       state == NULL ? "" : state, state == NULL ? "" : ": ", text);
   return false;
 }
 

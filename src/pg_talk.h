@@ -24,6 +24,8 @@ struct pg {
   bool committing;             /* a signal waits a little for the answer */
   bool in_block;               /* the active statement is part of a transaction */
   struct pg_statement *active; /* whose rows are still coming */
+  char farewell[PG_MESSAGE];   /* why the server ended the connection, where nobody had asked it */
+  char farewell_state[PG_STATE + 1];
   char *notices[PG_NOTICES];
   int notice_count;
   int made;                  /* statements prepared so far, for their names */
@@ -48,6 +50,9 @@ bool pg_drain(struct pg *pg, struct failure *failure);
 
 /* Fails with what the server says in a result, or libpq where the server doesn't. */
 bool pg_fail(struct pg *pg, const PGresult *result, const char *sql, struct failure *failure);
+
+/* Why a connection is lost: what the server said of it, if it did. */
+const char *pg_farewell(const struct pg *pg);
 
 /* Remembers a failure, once its command has ended, if the open transaction can't be committed any
  * more because of it. */

@@ -19,7 +19,8 @@ describe("on PostgreSQL", function()
     postgres.clean()
   end)
 
-  for _, name in ipairs { "cases", "deduction", "reset", "variance" } do
+  for _, name in ipairs { "cases", "deduction", "reset", "variance", "guards", "force",
+    "undo" } do
     local path = ("%s/tests/%s_spec.lua"):format(process.root, name)
     describe(name .. ":", assert(loadfile(path, "t", _ENV)))
   end

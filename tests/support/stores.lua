@@ -71,13 +71,16 @@ end
 --- What stands in the OMS: totals, ledger, cycles.
 ---@return string
 function stores.state(n)
-  return n.world.oms:value [[SELECT
-    (SELECT group_concat(inventory_item_id || ' ' || quantity_on_hand_total || '/'
-      || available_to_promise_total, ', ') FROM inventory_item) || '; '
-    || (SELECT COUNT(*) FROM inventory_item_detail) || '; '
-    || (SELECT COUNT(*) FROM physical_inventory) || '; '
-    || (SELECT group_concat(cycle_id || ' ' || COALESCE(settled_at, 'open'), ', ')
-      FROM tallyman_cycle)]]
+  local lines = {}
+  for row in n.world.oms:rows [[SELECT inventory_item_id || ' ' || quantity_on_hand_total || '/'
+      || available_to_promise_total AS text FROM inventory_item
+    UNION ALL SELECT 'ledger row ' || inventory_item_id || '/' || inventory_item_detail_seq_id
+      FROM inventory_item_detail
+    UNION ALL SELECT 'heading ' || physical_inventory_id FROM physical_inventory
+    UNION ALL SELECT 'cycle ' || cycle_id || COALESCE(' ' || CAST(settled_at AS varchar(30)), '')
+      FROM tallyman_cycle
+    ORDER BY 1]] do lines[#lines + 1] = row.text end
+  return table.concat(lines, "\n")
 end
 
 --- The report of a night.
