@@ -72,8 +72,9 @@ lint: deps-test all
 	@tests/lint.sh
 
 bench: deps-bench all
-	$(if $(if $(SFTP),$(BENCH),all),@$(BUILD)/tallyman tests/bench/filter.lua $(BENCH))
-	$(if $(if $(BENCH),$(SFTP),all),@$(BUILD)/tallyman tests/bench/sftp.lua $(SFTP))
+	$(if $(if $(SFTP)$(IMPORTS),$(BENCH),all),@$(BUILD)/tallyman tests/bench/filter.lua $(BENCH))
+	$(if $(if $(BENCH)$(IMPORTS),$(SFTP),all),@$(BUILD)/tallyman tests/bench/sftp.lua $(SFTP))
+	$(if $(if $(BENCH)$(SFTP),$(IMPORTS),all),@$(BUILD)/tallyman tests/bench/imports.lua $(IMPORTS))
 
 SECONDS ?= 60
 fuzz: deps-test

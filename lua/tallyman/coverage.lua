@@ -18,14 +18,14 @@ local TABLES = [[
     atp bigint,
     ledger_qoh bigint,
     ledger_atp bigint,
-    shipped bigint,
-    moved bigint,
     delta bigint,
     deduction bigint
   );
-  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_uncounted (reason varchar(60));
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_uncounted (reason varchar(60) PRIMARY KEY);
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_ours (id varchar(20) PRIMARY KEY);
   DELETE FROM tallyman_pair;
   DELETE FROM tallyman_uncounted;
+  DELETE FROM tallyman_ours;
 ]]
 
 -- ---- several rows for one pair ----
@@ -98,37 +98,46 @@ function coverage.pair_up(oms)
   local duplicates = drop_duplicates(db)
   decide_contradictions(db, oms.settings)
   reject_lost_pairs(db)
-  db:run [[INSERT INTO tallyman_pair (line, product_id, facility_id, units, created)
-    SELECT MIN(line), product_id, facility_id, SUM(units), 0 FROM tallyman_row
-    WHERE fault IS NULL AND dropped = 0 GROUP BY product_id, facility_id]]
-  db:run [[UPDATE tallyman_pair SET location =
-    (SELECT r.location FROM tallyman_row r WHERE r.line = tallyman_pair.line)]]
+  db:run [[INSERT INTO tallyman_pair (line, product_id, facility_id, location, units, created)
+    SELECT r.line, r.product_id, r.facility_id, r.location, pair.units, 0
+    FROM (SELECT MIN(line) AS first, SUM(units) AS units FROM tallyman_row
+      WHERE fault IS NULL AND dropped = 0 GROUP BY product_id, facility_id) pair
+    JOIN tallyman_row r ON r.line = pair.first]]
   oms:analyze "tallyman_pair"
   return duplicates
 end
 
 -- ---- totals ----
 
-local PAIR_ITEMS = [[FROM inventory_item i
-  WHERE i.product_id = tallyman_pair.product_id AND i.facility_id = tallyman_pair.facility_id]]
+--- The pairs p with their items i.
+local PAIR_ITEMS = [[tallyman_pair p
+  JOIN inventory_item i ON i.product_id = p.product_id AND i.facility_id = p.facility_id]]
 
-local PAIR_LEDGER = [[FROM inventory_item i
-  JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
-  WHERE i.product_id = tallyman_pair.product_id AND i.facility_id = tallyman_pair.facility_id]]
+--- The same with their ledger rows d.
+local PAIR_LEDGER = PAIR_ITEMS
+  .. " JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id"
+
+local FACTS = [[UPDATE tallyman_pair SET item_id = facts.item_id, qoh = facts.qoh, atp = facts.atp,
+    ledger_qoh = facts.ledger_qoh, ledger_atp = facts.ledger_atp
+  FROM (SELECT pair.line AS at, now.item_id, COALESCE(now.qoh, 0) AS qoh,
+      COALESCE(now.atp, 0) AS atp, COALESCE(booked.qoh, 0) AS ledger_qoh,
+      COALESCE(booked.atp, 0) AS ledger_atp
+    FROM tallyman_pair pair
+    LEFT JOIN (SELECT p.line AS at, MIN({bytes i.inventory_item_id}) AS item_id,
+        SUM({units i.quantity_on_hand_total}) AS qoh,
+        SUM({units i.available_to_promise_total}) AS atp
+      FROM ]] .. PAIR_ITEMS .. [[ GROUP BY p.line) now ON now.at = pair.line
+    LEFT JOIN (SELECT p.line AS at, SUM({units d.quantity_on_hand_diff}) AS qoh,
+        SUM({units d.available_to_promise_diff}) AS atp
+      FROM ]] .. PAIR_LEDGER .. [[ GROUP BY p.line) booked ON booked.at = pair.line) facts
+  WHERE line = facts.at]]
 
 --- Fills in what stands in the OMS now, and makes items for pairs that have none.
 ---@param oms tallyman.Oms
 ---@return integer created items
 function coverage.look_up(oms)
-  local db = oms.db
-  db:run("UPDATE tallyman_pair SET item_id = (SELECT MIN({bytes i.inventory_item_id}) "
-    .. PAIR_ITEMS .. ")")
-  db:run(([[UPDATE tallyman_pair SET
-      qoh = COALESCE((SELECT SUM({units i.quantity_on_hand_total}) %s), 0),
-      atp = COALESCE((SELECT SUM({units i.available_to_promise_total}) %s), 0),
-      ledger_qoh = COALESCE((SELECT SUM({units d.quantity_on_hand_diff}) %s), 0),
-      ledger_atp = COALESCE((SELECT SUM({units d.available_to_promise_diff}) %s), 0)]])
-    :format(PAIR_ITEMS, PAIR_ITEMS, PAIR_LEDGER, PAIR_LEDGER))
+  oms.db:run(FACTS)
+  oms:analyze "tallyman_pair" -- that each row was written twice mustn't pass for twice as many
   return oms:number_new_items "tallyman_pair"
 end
 
@@ -152,20 +161,16 @@ local UNKNOWN_TO_POS = "NOT EXISTS (SELECT 1 FROM " .. ACKNOWLEDGED .. [[
 local SINCE = "(:since = '' OR {stamp s.issued_date_time} >= :since)"
 
 --- A ledger row d that is a movement: not ours, not a sale's issuance, of a reason that counts.
-local NOT_OURS = "(d.physical_inventory_id IS NULL OR d.physical_inventory_id NOT IN ("
-  .. cycle.ours .. "))"
-local COUNTED = [[(d.reason_enum_id IS NULL
-  OR d.reason_enum_id NOT IN (SELECT reason FROM tallyman_uncounted))]]
+local NOT_OURS =
+  "NOT EXISTS (SELECT 1 FROM tallyman_ours o WHERE o.id = d.physical_inventory_id)"
+local COUNTED = "NOT EXISTS (SELECT 1 FROM tallyman_uncounted u WHERE u.reason = d.reason_enum_id)"
 local NOT_A_SALE = "NOT EXISTS (SELECT 1 FROM " .. SALE .. [[
   WHERE s.inventory_item_id = d.inventory_item_id AND s.shipment_id = d.shipment_id)]]
 
 --- Asks the settings' rule about every reason that occurs in the pairs' ledger since the snapshot.
 local function ask_about_reasons(oms, params)
-  local reasons = oms.db:all([[SELECT DISTINCT d.reason_enum_id AS reason FROM tallyman_pair
-    JOIN inventory_item i ON i.product_id = tallyman_pair.product_id
-      AND i.facility_id = tallyman_pair.facility_id
-    JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
-    WHERE d.reason_enum_id IS NOT NULL AND {stamp d.effective_date} > :counted_by]], params)
+  local reasons = oms.db:all("SELECT DISTINCT d.reason_enum_id AS reason FROM " .. PAIR_LEDGER
+    .. " WHERE d.reason_enum_id IS NOT NULL AND {stamp d.effective_date} > :counted_by", params)
   for _, row in ipairs(reasons) do
     if not oms.settings.reset.movement(row.reason) then
       oms.db:run("INSERT INTO tallyman_uncounted (reason) VALUES (:reason)", row)
@@ -185,14 +190,19 @@ local function params_of(oms, snapshot)
   }
 end
 
-local MOVED = "COALESCE((SELECT SUM({units %s}) " .. PAIR_LEDGER
-  .. " AND {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
-  .. "%s), 0)"
+local MOVED = "SELECT p.line AS at, -SUM({units %s}) AS units FROM " .. PAIR_LEDGER
+  .. " WHERE {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
+  .. "%s GROUP BY p.line"
 
-local SHIPPED = [[COALESCE((SELECT SUM({units s.quantity} - {units s.cancel_quantity})
+local SHIPPED = [[ UNION ALL SELECT p.line, SUM({units s.quantity} - {units s.cancel_quantity})
   FROM ]] .. SALE .. [[ JOIN inventory_item i ON i.inventory_item_id = s.inventory_item_id
-  WHERE i.product_id = tallyman_pair.product_id AND i.facility_id = tallyman_pair.facility_id
-    AND ]] .. SINCE .. " AND " .. UNKNOWN_TO_POS .. "), 0)"
+  JOIN tallyman_pair p ON p.product_id = i.product_id AND p.facility_id = i.facility_id
+  WHERE ]] .. SINCE .. " AND " .. UNKNOWN_TO_POS .. " GROUP BY p.line"
+
+local DEDUCT = [[UPDATE tallyman_pair SET deduction = sums.total, delta = tallyman_pair.units - %s
+  FROM (SELECT at, SUM(units) AS total
+    FROM (%s UNION ALL SELECT line, 0 FROM tallyman_pair) part GROUP BY at) sums
+  WHERE line = sums.at]]
 
 --- Computes each pair's deduction D from what is committed now. Both parts in ONE statement, which
 --- sees one state of the database: a shipment's status and an acknowledgement may be committed at
@@ -204,14 +214,16 @@ local SHIPPED = [[COALESCE((SELECT SUM({units s.quantity} - {units s.cancel_quan
 ---@return table params of the queries, for coverage.doubts
 function coverage.deduct(oms, snapshot, method)
   local params = params_of(oms, snapshot)
+  oms.db:run("INSERT INTO tallyman_ours (id) " .. cycle.ours)
   ask_about_reasons(oms, params)
-  local qoh = method == "exact_qoh"
-  local moved = qoh and MOVED:format("d.quantity_on_hand_diff", " AND " .. NOT_A_SALE)
-    or MOVED:format("d.available_to_promise_diff", "")
-  oms.db:run(("UPDATE tallyman_pair SET moved = %s, shipped = %s"):format(moved,
-    qoh and SHIPPED or "0"), params)
-  oms.db:run(("UPDATE tallyman_pair SET deduction = shipped - moved, delta = units - %s")
-    :format(qoh and "qoh" or "atp"))
+  local total, parts
+  if method == "exact_qoh" then
+    total = "qoh"
+    parts = MOVED:format("d.quantity_on_hand_diff", " AND " .. NOT_A_SALE) .. SHIPPED
+  else
+    total, parts = "atp", MOVED:format("d.available_to_promise_diff", "")
+  end
+  oms.db:run(DEDUCT:format(total, parts), params)
   return params
 end
 
@@ -223,6 +235,7 @@ end
 function coverage.doubts(oms, params, stale_before)
   params.stale_before = oms:stamp(stale_before)
   local deducts_sales = oms.settings.reset.method == "exact_qoh"
+  local lags = oms.settings.pos.ack_delay > 0 or oms.settings.pos.sale_delay > 0
   local of_pair = [[JOIN inventory_item i ON i.inventory_item_id = %s.inventory_item_id
     JOIN tallyman_pair p ON p.product_id = i.product_id AND p.facility_id = i.facility_id]]
   local function list(sql)
@@ -240,14 +253,15 @@ function coverage.doubts(oms, params, stale_before)
       .. " AND " .. UNKNOWN_TO_POS .. [[ AND (s.issued_date_time IS NULL
         OR {stamp s.issued_date_time} IS NULL
         OR {stamp s.issued_date_time} < :stale_before)]]) or {},
-    uncertain = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
+    uncertain = lags and list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
         || d.inventory_item_detail_seq_id || ' of ' || d.effective_date AS text ]] .. movement
       .. " WHERE {stamp d.effective_date} > :snapshot AND {stamp d.effective_date} <= :counted_by"
       .. " AND " .. NOT_OURS .. [[
       UNION ALL SELECT 'acknowledgement of order ' || a.order_id || ' of ' || a.created_date ]]
       .. sale .. [[ JOIN order_fulfillment_history a ON a.order_id = s.order_id
         AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id
-      WHERE {stamp a.created_date} > :snapshot AND {stamp a.created_date} <= :acknowledged_by]]),
+      WHERE {stamp a.created_date} > :snapshot AND {stamp a.created_date} <= :acknowledged_by]])
+      or {},
     timeless = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
         || d.inventory_item_detail_seq_id || ' has no time' AS text ]] .. movement
       .. [[ WHERE {stamp d.effective_date} IS NULL
@@ -275,12 +289,11 @@ function coverage.keep(oms, cycle_id)
       atp_before, ledger_qoh, ledger_atp)
     SELECT :cycle_id, i.inventory_item_id, {amount {units i.quantity_on_hand_total}},
       {amount {units i.available_to_promise_total}},
-      COALESCE((SELECT {amount SUM({units d.quantity_on_hand_diff})}
-        FROM inventory_item_detail d WHERE d.inventory_item_id = i.inventory_item_id), 0),
-      COALESCE((SELECT {amount SUM({units d.available_to_promise_diff})}
-        FROM inventory_item_detail d WHERE d.inventory_item_id = i.inventory_item_id), 0)
-    FROM tallyman_pair p
-    JOIN inventory_item i ON i.product_id = p.product_id AND i.facility_id = p.facility_id]],
+      {amount COALESCE(SUM({units d.quantity_on_hand_diff}), 0)},
+      {amount COALESCE(SUM({units d.available_to_promise_diff}), 0)}
+    FROM ]] .. PAIR_ITEMS .. [[
+    LEFT JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
+    GROUP BY i.inventory_item_id]],
     { cycle_id = cycle_id })
 end
 

@@ -248,6 +248,8 @@ function oms.open(settings, prepare)
     failure.raise(failure.code(database),
       "%s (the OMS: oms.database in the settings, TALLYMAN_OMS)", tostring(database))
   end
+  -- These queries are long and run once: to compile them takes PostgreSQL longer than to run them.
+  if database.dialect == "postgresql" then database:script "SET jit = off" end
   if prepare then prepare(database) end
   tables.ensure(database)
   return setmetatable({ db = database, settings = settings }, Oms)

@@ -174,21 +174,21 @@ local function resolve_facilities(db)
   db:run [[UPDATE tallyman_row SET facilities = 1, facility_id = facility_given
     WHERE facility_given <> ''
       AND EXISTS (SELECT 1 FROM facility f WHERE f.facility_id = facility_given)]]
-  db:run [[UPDATE tallyman_row SET
-      facilities = (SELECT COUNT(*) FROM facility f WHERE f.external_id = external_given),
-      facility_id = (SELECT MIN(f.facility_id) FROM facility f WHERE f.external_id = external_given)
-    WHERE facility_given = '' AND external_given <> '']]
-  db:run "UPDATE tallyman_row SET facility_id = NULL WHERE facilities > 1"
+  db:run [[UPDATE tallyman_row SET facilities = found.number,
+      facility_id = CASE WHEN found.number = 1 THEN found.id END
+    FROM (SELECT f.external_id, COUNT(*) AS number, MIN(f.facility_id) AS id FROM facility f
+      WHERE f.external_id <> '' GROUP BY f.external_id) found
+    WHERE facility_given = '' AND external_given = found.external_id]]
 end
 
 local function resolve_products(db, now)
-  local matches = MATCHES:format("tallyman_row.id_value", "tallyman_row.id_type")
-  db:run([[UPDATE tallyman_row SET
-      products = (SELECT COUNT(DISTINCT g.product_id) FROM good_identification g WHERE ]] .. matches
-    .. [[),
-      product_id = (SELECT MIN(g.product_id) FROM good_identification g WHERE ]] .. matches .. [[)
-    WHERE id_value <> '']], { now = now })
-  db:run "UPDATE tallyman_row SET product_id = NULL WHERE products > 1"
+  db:run([[UPDATE tallyman_row SET products = found.number,
+      product_id = CASE WHEN found.number = 1 THEN found.id END
+    FROM (SELECT r.line AS at, COUNT(DISTINCT g.product_id) AS number, MIN(g.product_id) AS id
+      FROM tallyman_row r JOIN good_identification g ON ]]
+    .. MATCHES:format("r.id_value", "r.id_type") .. [[
+      WHERE r.id_value <> '' GROUP BY r.line) found
+    WHERE line = found.at]], { now = now })
 end
 
 --- Resolves facilities and products, and marks rows that can't be.
