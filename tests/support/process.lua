@@ -308,7 +308,7 @@ end
 --- The OMS's database. Close it.
 ---@return tallyman.Database
 function Site:oms(options)
-  return require "tallyman.db".open("sqlite:" .. self.folder .. "/oms.db", options)
+  return require "tallyman.db".open(self.env.TALLYMAN_OMS, options)
 end
 
 --- The command that runs a job, or a flow with its verb.
@@ -383,17 +383,20 @@ local function text_of(row)
   return table.concat(parts, " ")
 end
 
+local TABLES = { sqlite = "SELECT name FROM sqlite_master WHERE type = 'table'",
+  postgresql = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'" }
+
 --- Everything that stands in the OMS, but for when it was written: equal texts, equal states.
 ---@return string
 function Site:dump()
   local oms <close> = self:oms()
   local lines = {}
-  for item in oms:rows "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name" do
-    local rows = {}
-    for row in oms:rows("SELECT * FROM " .. item.name) do rows[#rows + 1] = text_of(row) end
-    table.sort(rows)
-    for _, row in ipairs(rows) do lines[#lines + 1] = item.name .. ": " .. row end
+  for item in oms:rows(TABLES[oms.dialect]) do
+    for row in oms:rows("SELECT * FROM " .. item.name) do
+      lines[#lines + 1] = item.name .. ": " .. text_of(row)
+    end
   end
+  table.sort(lines)
   return table.concat(lines, "\n")
 end
 
