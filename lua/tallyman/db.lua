@@ -214,8 +214,8 @@ local function driver_of(url)
   if url:find "^postgres://" or url:find "^postgresql://" or url:find "^service=" then
     return require "tallyman.db_postgres"
   end
-  failure.raise(failure.configuration,
-    "database '%s...' is neither sqlite:PATH nor postgresql://...", url:match "^[^:/=]*")
+  failure.raise(failure.configuration, "database '%s...' is neither sqlite:PATH nor "
+    .. "postgresql://... nor service=NAME", url:match "^[^:/=]*")
 end
 
 --- Opens the database that a URL names.

@@ -122,7 +122,8 @@ local SHAPE = { type = "table", fields = {
     folder = text, name = text, settled = duration, markers = texts,
   } },
   oms = { type = "table", fields = {
-    database = url_like("sqlite:PATH", "^sqlite:.", "^postgres"),
+    database = url_like("sqlite:PATH, postgresql://USER@HOST/DATABASE or service=NAME",
+      "^sqlite:.", "^postgres[ql]*://", "^service=."),
     timezone = { type = "string", check = check_zone }, shipped = texts,
     stale_days = not_negative, shipments_since = { type = "string|nil", check = check_time },
     lease = duration,
