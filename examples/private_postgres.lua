@@ -1,8 +1,8 @@
--- A private PostgreSQL for demos: a cluster of its own in a temporary folder, on a Unix socket there
--- and a free port of 127.0.0.1. A small shell script of a session of its own looks after it: as soon
--- as whoever started it lets go of a pipe, by `close` or by its end, however that came, the script
--- ends the server and removes the folder.
---   local server <close> = require "private_postgres".start "nightly"     server.url, .owner_url, ...
+-- A private PostgreSQL for demos: a cluster of its own in a temporary folder, on a Unix socket
+-- there and a free port of 127.0.0.1. A small shell script in a session of its own looks after it:
+-- as soon as whoever started it lets go of a pipe, by `close` or by its end, however that came, the
+-- script ends the server and removes the folder.
+--   local server <close> = require "private_postgres".start "nightly"   server.url, .owner_url, ...
 local clock = require "tallyman.clock"
 local db = require "tallyman.db"
 local dirent = require "posix.dirent"
@@ -71,7 +71,9 @@ local function make_folder(user)
   local below = os.getenv "TMPDIR"
   if user or not below or #below > LONGEST then below = "/tmp" end
   local folder, message = stdlib.mkdtemp(below .. "/tallyman-postgres.XXXXXX")
-  if not folder then failure.raise(failure.cant_create, "no folder below %s: %s", below, message) end
+  if not folder then
+    failure.raise(failure.cant_create, "cannot make a folder below %s: %s", below, message)
+  end
   if user then assert(unistd.chown(folder, user.pw_uid, user.pw_gid)) end
   return folder
 end
@@ -152,14 +154,14 @@ end
 
 --- Waits until it answers; the superuser's connection.
 local function connect(self)
-  local last, ok, result = os.time() + PATIENCE, nil, nil
+  local last = os.time() + PATIENCE
   repeat
-    ok, result = failure.catch(db.open, owner_url(self, "postgres"))
+    local ok, result = failure.catch(db.open, owner_url(self, "postgres"))
     if ok then return result end
     if failure.code(result) ~= failure.unavailable then error(result, 0) end
     clock.sleep(0.05)
   until os.time() > last or stat.stat(self.folder .. "/failed")
-  failure.raise(failure.unavailable, "PostgreSQL doesn't answer: %s; its log: %s", result.message,
+  failure.raise(failure.unavailable, "the private PostgreSQL doesn't answer; the end of its log: %s",
     read(self.folder .. "/log"):sub(-500))
 end
 
