@@ -161,7 +161,7 @@ local function connect(self)
     if failure.code(result) ~= failure.unavailable then error(result, 0) end
     clock.sleep(0.05)
   until os.time() > last or stat.stat(self.folder .. "/failed")
-  failure.raise(failure.unavailable, "the private PostgreSQL doesn't answer; the end of its log: %s",
+  failure.raise(failure.unavailable, "the private PostgreSQL doesn't answer; its log ends by: %s",
     read(self.folder .. "/log"):sub(-500))
 end
 
