@@ -17,7 +17,7 @@ local unistd = require "posix.unistd"
 
 local VERSIONS = "/usr/lib/postgresql" -- Debian keeps the server's programs out of PATH
 local LONGEST = 80 -- characters of the folder's name: that of a socket in it may have 107
-local PATIENCE = 30 -- seconds until the server answers
+local PATIENCE = 60 -- seconds until the server answers
 
 --- $1 the folder, $2 that of the programs; then what makes a command run as the server's user.
 local LOOK_AFTER = [[
@@ -78,13 +78,17 @@ local function make_folder(user)
   return folder
 end
 
---- A port that nobody listens at.
+--- A port that nobody listens at, of those that the kernel doesn't give to outgoing connections:
+--- the server takes it only when its cluster is made.
 local function free_port()
-  local fd = assert(socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0))
-  assert(socket.bind(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = 0 }))
-  local port = assert(socket.getsockname(fd)).port
-  unistd.close(fd)
-  return port
+  for _ = 1, 100 do
+    local port = math.random(20000, 32000)
+    local fd = assert(socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0))
+    local bound = socket.bind(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = port })
+    unistd.close(fd)
+    if bound then return port end
+  end
+  failure.raise(failure.unavailable, "there is no free port at 127.0.0.1")
 end
 
 --- Writes a file that others may read, or that nobody else may.
