@@ -62,8 +62,9 @@ asan:
 
 # ---- running ----
 
+# No shell stands between make and the demo, so that it gets the signal that ends make.
 demo: all $(if $(filter sftp postgres,$(EXCHANGE) $(DB)),deps-test)
-	@EXCHANGE=$(EXCHANGE) DB=$(DB) $(BUILD)/tallyman examples/demo.lua
+	@exec env EXCHANGE=$(EXCHANGE) DB=$(DB) $(BUILD)/tallyman examples/demo.lua
 
 test: deps-test
 	@tests/run.sh

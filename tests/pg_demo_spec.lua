@@ -142,7 +142,8 @@ describe("the demo", function()
     end
     local told, shown = asks("DB=postgres", "EXCHANGE=sftp")
     assert.is_true(told)
-    assert.matches("EXCHANGE=sftp DB=postgres build/tallyman examples/demo.lua", shown, 1, true)
+    assert.matches("exec env EXCHANGE=sftp DB=postgres build/tallyman examples/demo.lua", shown,
+      1, true)
     assert.is_true((asks "DB=postgres"))
     assert.is_false((asks()))
   end)
