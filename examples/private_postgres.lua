@@ -78,11 +78,16 @@ local function make_folder(user)
   return folder
 end
 
+local function random_bytes(count)
+  local handle <close> = assert(io.open("/dev/urandom", "rb"))
+  return handle:read(count)
+end
+
 --- A port that nobody listens at, of those that the kernel doesn't give to outgoing connections:
---- the server takes it only when its cluster is made.
+--- the server takes it only when its cluster is made. Demos that start at once choose apart.
 local function free_port()
   for _ = 1, 100 do
-    local port = math.random(20000, 32000)
+    local port = 20000 + string.unpack("I2", random_bytes(2)) % 12000
     local fd = assert(socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0))
     local bound = socket.bind(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = port })
     unistd.close(fd)
@@ -105,8 +110,7 @@ end
 
 --- A password that nobody guesses.
 local function new_password()
-  local handle <close> = assert(io.open("/dev/urandom", "rb"))
-  return (handle:read(16):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+  return (random_bytes(16):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
 end
 
 --- Starts the script that looks after the server; gives its process and our end of the pipe.
