@@ -1,6 +1,6 @@
 # make            the host: build/tallyman
 # make demo       set-up, build, a whole night on a real-size file, and what came of it;
-#                 EXCHANGE=sftp: over a private SFTP server
+#                 EXCHANGE=sftp: over a private SFTP server; DB=postgres: on a private PostgreSQL
 # make test       set-up, engine tests, specs inside the host, all again under the sanitizers
 # make asan       the host with address and undefined-behaviour sanitizers: build/asan/tallyman
 # make lint       formatting, static analysis, the direction of dependencies
@@ -62,8 +62,9 @@ asan:
 
 # ---- running ----
 
-demo: all $(if $(filter sftp,$(EXCHANGE)),deps-test)
-	@EXCHANGE=$(EXCHANGE) $(BUILD)/tallyman examples/demo.lua
+# No shell stands between make and the demo, so that it gets the signal that ends make.
+demo: all $(if $(filter sftp postgres,$(EXCHANGE) $(DB)),deps-test)
+	@exec env EXCHANGE=$(EXCHANGE) DB=$(DB) $(BUILD)/tallyman examples/demo.lua
 
 test: deps-test
 	@tests/run.sh

@@ -2,7 +2,7 @@
 -- check, ok or what to do. Changes nothing but for files of its own, which it removes.
 --   tallyman examples/doctor.lua [SETTINGS]     scripts/settings.lua by default
 -- Ends with 0 when all is ok, or with the exit code of the first check that isn't.
-local db = require "tallyman.db"
+local check_oms = require "doctor.oms"
 local disk_sftp = require "tallyman.disk_sftp"
 local exchange = require "tallyman.exchange"
 local failure = require "tallyman.failure"
@@ -130,50 +130,7 @@ local function check_exchange(settings)
   check("speed and clock", function() return check_speed(place, settings.filtered.folder) end)
 end
 
---- The tables and columns that the jobs need, as examples/oms/schema.sql has them.
-local function needed_columns()
-  local handle <close> = assert(io.open(LIBRARY .. "/examples/oms/schema.sql"))
-  local tables = {}
-  for name, body in handle:read "a":gmatch "CREATE TABLE (%S+) (%b())" do
-    tables[name] = {}
-    for column in body:gmatch "\n  (%l[%w_]*) " do table.insert(tables[name], column) end
-  end
-  return tables
-end
-
-local function check_table(oms, name, columns)
-  local found = {}
-  for row in oms:rows("PRAGMA table_info(" .. name .. ")") do found[row.name:lower()] = true end
-  if not next(found) then failure.raise(failure.configuration, "there is no such table") end
-  for _, column in ipairs(columns) do
-    if not found[column] then
-      failure.raise(failure.configuration, "it has no column %s", column)
-    end
-  end
-end
-
-local function check_oms(settings)
-  print(("OMS %s"):format(secrets.hide(settings.oms.database)))
-  local oms
-  local opened = check("database", function()
-    oms = db.open(settings.oms.database)
-    return "SQLite " .. oms:value "SELECT sqlite_version()"
-  end)
-  if not opened then return end
-  local sound = 0
-  for name, columns in pairs(needed_columns()) do
-    local ok, problem = failure.catch(check_table, oms, name, columns)
-    if ok then sound = sound + 1 else check("table " .. name, function() error(problem, 0) end) end
-  end
-  check("tables and columns", function() return sound .. " tables have what they need" end)
-  check("time zones", function()
-    return ("retailer %s, OMS %s"):format(settings.timezone or "the system's",
-      settings.oms.timezone)
-  end)
-  oms:close()
-end
-
 local settings = dofile(arg[1] or LIBRARY .. "/scripts/settings.lua")
 check_exchange(settings)
-check_oms(settings)
+check_oms(check, settings)
 os.exit(worst, true)

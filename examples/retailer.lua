@@ -2,11 +2,14 @@
 --
 --   tallyman examples/retailer.lua DIR [--seed N] [--rows N] [--products N]
 --                                      [--now YYYY-MM-DDTHH:MM:SSZ] [--snapshot YYYYMMDD_HHMMSS]
+--                                      [--oms postgresql://...]
 --
 -- makes, below DIR,
 --   oms.db                                          the OMS, a SQLite database
 --   exchange/inbound/ResetInventory_SNAPSHOT.csv    the POS's file, and its marker .done
 --   exchange/filtered, variance, archive            empty folders
+-- With `--oms`, the OMS is made in that PostgreSQL database instead, by a user who may make tables;
+-- a password comes from PGPASSFILE and its like.
 --
 -- The POS has counted what the OMS has, plus what the OMS shipped without the POS knowing, apart
 -- from a few real differences. `--now` (in UTC) is the time at which everything stands like that,
@@ -14,6 +17,7 @@
 -- system's. By default the snapshot is the last 22:00 before `--now`.
 -- The same arguments in the same time zone make the same retailer, to the byte.
 
+local db = require "tallyman.db"
 local lfs = require "lfs"
 
 local Book = require "retailer.book"
@@ -27,7 +31,7 @@ local stock = require "retailer.stock"
 local times = require "retailer.times"
 
 local USAGE = "usage: retailer.lua DIR [--seed N] [--rows N] [--products N]"
-  .. " [--now YYYY-MM-DDTHH:MM:SSZ] [--snapshot YYYYMMDD_HHMMSS]"
+  .. " [--now YYYY-MM-DDTHH:MM:SSZ] [--snapshot YYYYMMDD_HHMMSS] [--oms postgresql://...]"
 
 local INACTIVE_PRODUCTS = 2000        -- of the past, yet still in the OMS
 local QUARTER_OF_AN_HOUR = 900
@@ -67,6 +71,10 @@ local OPTIONS = {
   snapshot = function(text)
     return times.parse_stamp(text) and text
       or usage("--snapshot wants YYYYMMDD_HHMMSS; got '%s'", text)
+  end,
+  oms = function(text)
+    return text:find "^postgres" and text
+      or usage "--oms wants postgresql://...; an OMS in SQLite is made below DIR"
   end,
 }
 
@@ -145,14 +153,36 @@ local function make_folders(dir)
   end
 end
 
+-- Refuse to write where a retailer lives already.
+local function check_free(plan)
+  local taken = plan.dir .. (plan.oms and "/exchange/inbound" or "/oms.db")
+  if lfs.attributes(taken) then
+    fail(73, "%s exists; a new retailer wants a new folder", taken)
+  end
+  if not plan.oms then return end
+  local oms <close> = db.open(plan.oms)
+  if oms:value "SELECT 1 WHERE to_regclass('inventory_item') IS NOT NULL" then
+    fail(73, "the database has an OMS already; a new retailer wants an empty one")
+  end
+end
+
+-- Make the OMS where the plan has it.
+local function save(plan, book)
+  local schema = read_file(beside "oms/schema.sql")
+  if plan.oms then
+    local oms <close> = db.open(plan.oms)
+    return book:save(oms, schema)
+  end
+  appear(plan.dir .. "/oms.db", function(part)
+    local oms <close> = db.open("sqlite:" .. part, { create = true })
+    book:save(oms, schema)
+  end)
+end
+
 local function main()
   times.set_zone(os.getenv "TALLYMAN_TIMEZONE")
   local plan = parse(arg)
-  local database = plan.dir .. "/oms.db"
-  if lfs.attributes(database) then
-    fail(73, "%s exists; a new retailer wants a new folder", database)
-  end
-
+  check_free(plan)
   local random, facilities = Random.new(plan.seed), catalog.facilities()
   local book, pairs_of = live(plan, random, facilities)
   local goods = inventory_file.goods(random:fork(), pairs_of)
@@ -161,7 +191,7 @@ local function main()
   end
 
   make_folders(plan.dir)
-  appear(database, function(part) book:save(part, read_file(beside "oms/schema.sql")) end)
+  save(plan, book)
   local csv = ("%s/exchange/inbound/ResetInventory_%s.csv"):format(plan.dir, plan.snapshot)
   local bytes = appear(csv, function(part)
     return inventory_file.write(part, random:fork(), facilities, goods, plan.rows)

@@ -218,3 +218,11 @@ it("a file that changes while it is read is not taken", function()
   handle:flush()
   assert.equal(75, failure_of(exchange.check_unchanged, exchange, entry).code)
 end)
+
+it("passwords in addresses aren't shown", function()
+  local hide = require "tallyman.secrets".hide
+  assert.equal("sftp://...@host/x", hide "sftp://pos:secret@host/x")
+  assert.equal("sftp://pos@host/x", hide "sftp://pos@host/x")
+  assert.equal("postgresql:///oms?user=x&password=...&sslpassword=...",
+    hide "postgresql:///oms?user=x&password=a%26b&sslpassword=c")
+end)

@@ -3,10 +3,12 @@ local failure = require "tallyman.failure"
 
 local secrets = {}
 
---- A URL without what may be a secret: all before the last @, except for a plain user's name.
+--- A URL without what may be a secret: all before the last @, except for a plain user's name, and
+--- any password among its options.
 ---@param url string
 ---@return string
 function secrets.hide(url)
+  url = url:gsub("([?&]%w*password=)[^&#]*", "%1...")
   local scheme, rest = url:match "^(%a[%w+.-]*://)(.*)$"
   scheme, rest = scheme or "", rest or url
   local before, after = rest:match "^(.*)@(.-)$"

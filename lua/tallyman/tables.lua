@@ -62,8 +62,9 @@ CREATE TABLE IF NOT EXISTS tallyman_lease (
 CREATE TABLE IF NOT EXISTS tallyman_version (version integer NOT NULL PRIMARY KEY);
 ]]
 
---- What the nightly jobs do with each table, for PostgreSQL's GRANT.
-local RIGHTS = {
+--- What the nightly jobs do with each table, as PostgreSQL's GRANT has it: rights, tables.
+---@type string[][]
+tables.rights = {
   { "SELECT", "facility, product, good_identification, shopify_shop_product, order_header, "
     .. "shipment, item_issuance, order_fulfillment_history, tallyman_version" },
   { "SELECT, INSERT", "inventory_item_detail, inventory_item_variance, physical_inventory, "
@@ -78,7 +79,7 @@ local RIGHTS = {
 function tables.grants(user)
   local role = '"' .. user:gsub('"', '""') .. '"'
   local lines = {}
-  for i, right in ipairs(RIGHTS) do
+  for i, right in ipairs(tables.rights) do
     lines[i] = ("GRANT %s\n  ON %s\n  TO %s;"):format(right[1], right[2], role)
   end
   lines[#lines + 1] = ([[
