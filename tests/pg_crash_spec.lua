@@ -1,29 +1,29 @@
 --- The imports and undo on PostgreSQL, dying anywhere: killed before each system call that can
---- matter, cut off before and after each message of the protocol, and the server itself crashing.
---- What is left is nothing or everything, and the night, run again, ends as a clean one. A sample of
---- the places by default; all of them with TALLYMAN_KILLS=100000.
+--- matter, cut off before and after each message of the protocol, or with a server that crashes.
+--- What is left is nothing or everything, and the night, run again, ends as a clean one. By default
+--- at some of the places, with TALLYMAN_KILLS=100000 at all of them.
 local crashes = require "tests.support.crashes"
 local pgproxy = require "tests.support.pgproxy"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
 
-local SAMPLE = tonumber(os.getenv "TALLYMAN_KILLS") -- of each job's places
+local KILLS = tonumber(os.getenv "TALLYMAN_KILLS") -- of each job's places, at least
+local SOME = { import_reset = 4, import_variance = 4, undo = 1 } -- when that says nothing
+local CRASHES = 12 -- of the server for each job, at most, and those around COMMIT
 
-local CALLS = { "sendto", "sendmsg", "write", "writev", "pwrite64", "pwritev", "rename", "renameat",
-  "renameat2", "fsync", "fdatasync", "ftruncate", "unlink", "unlinkat", "link", "linkat", "mkdir",
-  "mkdirat", "rmdir", "connect" }
+local CALLS = "?" .. table.concat({ "sendto", "sendmsg", "write", "writev", "pwrite64", "pwritev",
+  "rename", "renameat", "renameat2", "fsync", "fdatasync", "ftruncate", "unlink", "unlinkat",
+  "link", "linkat", "mkdir", "mkdirat", "rmdir", "connect" }, ",?")
 
---- Chooses some of a job's places: the first, the last, what is `dear`, and every kth.
+--- Chooses some of a job's places: the first, the last, those around COMMIT, and every kth.
 ---@generic T
 ---@param all T[]
 ---@param count integer how many, if not all
----@param is_dear fun(i: integer): boolean
 ---@return T[]
-local function sample(all, count, is_dear)
-  count = SAMPLE or count
+local function sample(all, count)
   local chosen = {}
   for i, place in ipairs(all) do
-    if i == 1 or i == #all or is_dear(i) or i * count % #all < count then
+    if i == 1 or i == #all or place.near or i * count % #all < count then
       chosen[#chosen + 1] = place
     end
   end
@@ -36,7 +36,8 @@ local function tell(job, how, tried, all)
 end
 
 describe("on PostgreSQL", function()
-  if postgres.lacks() or pgproxy.lacks() then return pending(postgres.lacks() or pgproxy.lacks()) end
+  local missing = postgres.lacks() or pgproxy.lacks()
+  if missing then return pending(missing) end
   local night, proxy
 
   setup(function()
@@ -69,7 +70,7 @@ describe("on PostgreSQL", function()
   --- Runs an attempt's job under strace; its result, and what it called.
   local function trace(attempt, ...)
     local log = attempt.site.folder .. "/trace"
-    local command = { "strace", "-f", "-o", log, "-e", "trace=?" .. table.concat(CALLS, ",?"), ... }
+    local command = { "strace", "-f", "-o", log, "-e", "trace=" .. CALLS, ... }
     local job = attempt:command()
     table.move(job, 1, #job, #command + 1, command)
     command.env = job.env
@@ -87,12 +88,13 @@ describe("on PostgreSQL", function()
     local attempt <close> = crashes.attempt(moment)
     local result, log = trace(attempt)
     assert.equal(0, result.status, result.err)
-    local all, seen = {}, {}
+    local all, seen, commit = {}, {}, nil
     for call, text in ("\n" .. log):gmatch "\n%d+ +(%l%w*)(%([^\n]*)" do
       seen[call] = (seen[call] or 0) + 1
       all[#all + 1] = kill_at(call, seen[call])
-      all[#all].commits = text:find "COMMIT" ~= nil
+      if text:find "COMMIT" then commit = #all end
     end
+    for i = commit - 1, commit + 1 do all[i].near = true end
     return all, seen
   end
 
@@ -101,7 +103,7 @@ describe("on PostgreSQL", function()
     local attempt <close> = crashes.attempt(moment)
     local result = trace(attempt, "-e", place.moment)
     assert.equal(process.SIGKILL, result.signal, place.moment .. ": " .. result.err)
-    attempt:recovers(place.moment)
+    attempt:recovers(place.moment, true)
   end
 
   --- There was no place more than those.
@@ -115,12 +117,9 @@ describe("on PostgreSQL", function()
 
   each_moment(" may be killed before any system call", strace_lacks, function(moment)
     local all, seen = calls_of(moment)
-    local chosen = sample(all, 8, function(i)
-      return all[i].commits or i > 1 and all[i - 1].commits or i < #all and all[i + 1].commits
-        or false
-    end)
+    local chosen = sample(all, KILLS or SOME[moment.job])
     for _, place in ipairs(chosen) do kill(moment, place) end
-    if SAMPLE then ends_by_itself(moment, seen) end
+    if KILLS then ends_by_itself(moment, seen) end
     tell(moment.job, "killed", #chosen, #all)
   end)
 
@@ -146,18 +145,22 @@ describe("on PostgreSQL", function()
     end
   end
 
-  --- Before and after each message; which of these places lose the answer to COMMIT.
+  --- Before and after each message, and which of these places lose the answer to COMMIT. Between
+  --- two messages that go the same way there is one place; where the way turns, there are two: the
+  --- second message isn't there yet, or its sender thinks it under way.
   local function places_of(messages)
     local asked, answered = commit_of(messages)
     local places = {}
+    local function add(i, when)
+      local message, passed = messages[i], when == "after" and i or i - 1
+      places[#places + 1] = { way = message.way, number = message.number, when = when,
+        what = ("%s %s %d (%s)"):format(when, message.way, message.number, message.kind),
+        asked = passed >= asked, answered = passed >= answered,
+        near = i >= asked and i <= answered }
+    end
     for i, message in ipairs(messages) do
-      for _, when in ipairs { "before", "after" } do
-        local passed = when == "after" and i or i - 1 -- messages that went through
-        places[#places + 1] = { way = message.way, number = message.number, when = when,
-          what = ("%s %s %d (%s)"):format(when, message.way, message.number, message.kind),
-          asked = passed >= asked, answered = passed >= answered, near = math.abs(i - asked) <= 1
-            or math.abs(i - answered) <= 1 }
-      end
+      if i == 1 or messages[i - 1].way ~= message.way then add(i, "before") end
+      add(i, "after")
     end
     return places
   end
@@ -176,18 +179,34 @@ describe("on PostgreSQL", function()
     assert.is_true(applied or not place.answered, place.what)
   end
 
-  --- Loses the connection at a place, and looks at what is left.
-  local function cut(moment, place)
-    local attempt <close> = crashes.attempt(moment)
+  --- Loses the connection at a place; the result of the job.
+  local function cut(attempt, place)
     proxy:order(place, "cut")
-    local result = process.run(attempt:command(proxy))
-    says_what_it_knows(result, place, attempt:recovers(place.what))
+    return process.run(attempt:command(proxy))
+  end
+
+  --- Loses the connection at each place. Before COMMIT, up to so many runs in a row die in one and
+  --- the same night, each leaving what it found, before it is let go on.
+  local function cut_all(moment, places, in_a_row)
+    local attempt, died
+    for i, place in ipairs(places) do
+      if not attempt then attempt, died = crashes.attempt(moment), 0 end
+      local result, applied = cut(attempt, place), false
+      died = died + 1
+      if place.asked or died == in_a_row or i == #places or places[i + 1].asked then
+        applied = attempt:recovers(place.what, place.near)
+        attempt = attempt:close()
+      else
+        attempt:has_left_nothing(place.what)
+      end
+      says_what_it_knows(result, place, applied)
+    end
   end
 
   each_moment(" may be cut off before and after any message", nil, function(moment)
     local all = places_of(messages_of(moment))
-    local chosen = sample(all, 8, function(i) return all[i].near end)
-    for _, place in ipairs(chosen) do cut(moment, place) end
+    local chosen = sample(all, KILLS or SOME[moment.job])
+    cut_all(moment, chosen, KILLS and 10 or 1)
     tell(moment.job, "cut off", #chosen, #all)
   end)
 
@@ -201,14 +220,14 @@ describe("on PostgreSQL", function()
     assert.is_true(proxy:await_held(), place.what)
     local result
     night:crash(function() result = job:wait() end)
-    says_what_it_knows(result, place, attempt:recovers(place.what))
+    says_what_it_knows(result, place, attempt:recovers(place.what, true))
   end
 
   each_moment(" survives that the server crashes", nil, function(moment)
     night.server.options.fsync = true
     night:crash()
     local all = places_of(messages_of(moment))
-    local chosen = sample(all, 3, function(i) return all[i].near end)
+    local chosen = sample(all, math.min(KILLS or 0, CRASHES))
     for _, place in ipairs(chosen) do crash(moment, place) end
     tell(moment.job, "the server crashed", #chosen, #all)
   end)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A proxy in front of PostgreSQL that knows its messages, for specs: it ends a connection, or lets it
-hang, right before or after a certain one.
+"""A proxy in front of PostgreSQL that knows its messages, for specs: it ends a connection, or lets
+it hang, right before or after a certain one.
 
 The order stands in the control file, and is that of all connections that begin from then on:
 

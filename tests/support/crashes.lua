@@ -39,26 +39,32 @@ Night.__index = Night
 ---@field moment test.Moment
 ---@field site test.Site
 ---@field database string
+---@field oms? tallyman.Database
 local Attempt = {}
 Attempt.__index = Attempt
 
 -- ---- what there is ----
 
---- Everything that stands in an OMS but for the lease and for when it was written, ids included.
----@param url string
----@return string
-function crashes.dump(url)
-  local oms <close> = db.open(url)
+--- The query for all that stands in an OMS's tables, made from the first OMS that is looked at.
+local function dump_sql(oms)
   local parts = {}
   for item in oms:rows [[SELECT table_name AS name FROM information_schema.tables
     WHERE table_schema = 'public' AND table_name <> 'tallyman_lease']] do
-    parts[#parts + 1] = ("SELECT '%s: ' || CAST(to_jsonb(t) - :stamped AS text) AS line FROM %s t")
-      :format(item.name, item.name)
+    parts[#parts + 1] = ("SELECT '%s: ' || CAST(to_jsonb(t) - ARRAY['%s'] AS text) AS line "
+      .. "FROM %s t"):format(item.name, table.concat(STAMPED, "', '"), item.name)
   end
+  return table.concat(parts, " UNION ALL ") .. " ORDER BY 1"
+end
+
+local dump_of -- that query
+
+--- Everything that stands in an OMS but for the lease and for when it was written, ids included.
+---@param oms tallyman.Database
+---@return string
+local function dump(oms)
+  dump_of = dump_of or dump_sql(oms)
   local lines = {}
-  local sql = table.concat(parts, " UNION ALL "):gsub(":stamped", "ARRAY['"
-    .. table.concat(STAMPED, "', '") .. "']")
-  for row in oms:rows(sql .. " ORDER BY 1") do lines[#lines + 1] = row.line end
+  for row in oms:rows(dump_of) do lines[#lines + 1] = row.line end
   return table.concat(lines, "\n")
 end
 
@@ -92,7 +98,7 @@ local function fill(oms)
   shop:insert("variance_reason", { variance_reason_id = "VAR_DAMAGED", description = "Damaged" })
 end
 
---- What the POS counted: every product, one row that the import rejects, one that isn't sold online.
+--- What the POS counted: every product, a row that the import rejects, one that isn't sold online.
 local function counts()
   local rows = { "facilityId,locationSeqId,idType,idValue,availableQty,comments\n" }
   for i = 1, 8 do rows[#rows + 1] = ("NY,,SKU,SKU-%d,%d,\n"):format(i, i == 4 and 10 or 8 + i) end
@@ -122,13 +128,21 @@ end
 ---@return string
 function Night:url(database) return self.made.address(database) end
 
+--- What a database holds.
+---@param database string
+---@return string
+function Night:dump(database)
+  local oms <close> = db.open(self:url(database))
+  return dump(oms)
+end
+
 --- Notes a job's moment, and what one clean run of it makes of it.
 local function note(self, site, base, job, arguments)
   local moment = { night = self, job = job, arguments = arguments, site = site:copy(),
-    database = "before_" .. job, before = crashes.dump(self:url(base)) }
+    database = "before_" .. job, before = self:dump(base) }
   copy_database(self, base, moment.database)
   process.must(site:command(job, table.unpack(arguments)))
-  moment.after, moment.files = crashes.dump(self:url(base)), crashes.files(site)
+  moment.after, moment.files = self:dump(base), crashes.files(site)
   assert.is_string(process.difference(moment.before, moment.after))
   self.moments[#self.moments + 1] = moment
 end
@@ -196,9 +210,12 @@ function Attempt:command(proxy)
   return command
 end
 
---- What the OMS holds.
+--- What the OMS holds, by a connection that is kept.
 ---@return string
-function Attempt:dump() return crashes.dump(self.moment.night:url(self.database)) end
+function Attempt:dump()
+  self.oms = self.oms or db.open(self.moment.night:url(self.database))
+  return dump(self.oms)
+end
 
 --- Runs a moment's job; then all is as after one clean run of it.
 local function run_to(self, moment, what)
@@ -209,25 +226,32 @@ local function run_to(self, moment, what)
   return result
 end
 
---- Looks at what a run that died has left: nothing or everything. Goes on with the night: it ends as
---- a clean one does.
+--- A run that died has left everything as it was.
 ---@param what string where it died
+function Attempt:has_left_nothing(what)
+  assert.is_nil(process.difference(self.moment.before, self:dump()), what)
+end
+
+--- Looks at what a run that died has left: nothing or everything. Goes on with the night: it ends
+--- as a clean one does.
+---@param what string where it died
+---@param whole? boolean run the job after this one, too
 ---@return boolean applied whether it had left everything
-function Attempt:recovers(what)
+function Attempt:recovers(what, whole)
   local moment, left = self.moment, self:dump()
   local applied = left == moment.after
   assert.truthy(applied or left == moment.before,
     what .. ": " .. (process.difference(moment.before, left) or ""))
   local result = run_to(self, moment, what)
   if applied then assert.matches("nothing to do", result.err, what) end
-  if moment.next then run_to(self, moment.next, what) end
+  if whole and moment.next then run_to(self, moment.next, what) end
   return applied
 end
 
 --- Takes it away.
 function Attempt:close()
+  if self.oms then self.oms:close() end
   self.moment.night.boss:script(("DROP DATABASE %s WITH (FORCE)"):format(self.database))
-  process.must("rm", "-rf", self.site.folder)
 end
 Attempt.__close = Attempt.close
 
