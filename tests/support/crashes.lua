@@ -26,6 +26,7 @@ local CONFIG = { shared_buffers = "2MB", max_connections = 10, max_wal_senders =
 ---@field before string the OMS's content
 ---@field after string after one clean run of the job
 ---@field files table<string, string> of the exchange then
+---@field leased boolean whether the lease was ever taken
 ---@field next? test.Moment the next of the night's jobs
 
 ---@class test.CrashNight
@@ -139,7 +140,7 @@ end
 --- Notes a job's moment, and what one clean run of it makes of it.
 local function note(self, site, base, job, arguments)
   local moment = { night = self, job = job, arguments = arguments, site = site:copy(),
-    database = "before_" .. job, before = self:dump(base) }
+    database = "before_" .. job, before = self:dump(base), leased = job ~= "import_reset" }
   copy_database(self, base, moment.database)
   process.must(site:command(job, table.unpack(arguments)))
   moment.after, moment.files = self:dump(base), crashes.files(site)
@@ -226,10 +227,16 @@ local function run_to(self, moment, what)
   return result
 end
 
---- A run that died has left everything as it was.
+--- A run that died has left everything as it was. Its backend is gone then, and where there was no
+--- lease, there is none: the next run says the very same to the server.
 ---@param what string where it died
 function Attempt:has_left_nothing(what)
   assert.is_nil(process.difference(self.moment.before, self:dump()), what)
+  assert.truthy(process.eventually(function()
+    return self.oms:value [[SELECT COUNT(*) FROM pg_stat_activity
+      WHERE datname = current_database() AND pid <> pg_backend_pid()]] == 0
+  end), what)
+  if not self.moment.leased then self.oms:run "DELETE FROM tallyman_lease" end
 end
 
 --- Looks at what a run that died has left: nothing or everything. Goes on with the night: it ends
