@@ -109,13 +109,12 @@ end
 
 -- ---- totals ----
 
---- The pairs p with their items i.
-local PAIR_ITEMS = [[tallyman_pair p
-  JOIN inventory_item i ON i.product_id = p.product_id AND i.facility_id = p.facility_id]]
-
---- The same with their ledger rows d.
-local PAIR_LEDGER = PAIR_ITEMS
-  .. " JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id"
+--- The pairs p with their items i, and with the items' ledger rows d. CROSS JOIN makes SQLite begin
+--- with the pairs, of which there are few; PostgreSQL doesn't mind.
+local ITEM_OF_PAIR = "i.product_id = p.product_id AND i.facility_id = p.facility_id"
+local PAIR_ITEMS = "tallyman_pair p CROSS JOIN inventory_item i WHERE " .. ITEM_OF_PAIR
+local PAIR_LEDGER = [[tallyman_pair p CROSS JOIN inventory_item i CROSS JOIN inventory_item_detail d
+  WHERE d.inventory_item_id = i.inventory_item_id AND ]] .. ITEM_OF_PAIR
 
 local FACTS = [[UPDATE tallyman_pair SET item_id = facts.item_id, qoh = facts.qoh, atp = facts.atp,
     ledger_qoh = facts.ledger_qoh, ledger_atp = facts.ledger_atp
@@ -170,7 +169,7 @@ local NOT_A_SALE = "NOT EXISTS (SELECT 1 FROM " .. SALE .. [[
 --- Asks the settings' rule about every reason that occurs in the pairs' ledger since the snapshot.
 local function ask_about_reasons(oms, params)
   local reasons = oms.db:all("SELECT DISTINCT d.reason_enum_id AS reason FROM " .. PAIR_LEDGER
-    .. " WHERE d.reason_enum_id IS NOT NULL AND {stamp d.effective_date} > :counted_by", params)
+    .. " AND d.reason_enum_id IS NOT NULL AND {stamp d.effective_date} > :counted_by", params)
   for _, row in ipairs(reasons) do
     if not oms.settings.reset.movement(row.reason) then
       oms.db:run("INSERT INTO tallyman_uncounted (reason) VALUES (:reason)", row)
@@ -191,7 +190,7 @@ local function params_of(oms, snapshot)
 end
 
 local MOVED = "SELECT p.line AS at, -SUM({units %s}) AS units FROM " .. PAIR_LEDGER
-  .. " WHERE {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
+  .. " AND {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
   .. "%s GROUP BY p.line"
 
 local SHIPPED = [[ UNION ALL SELECT p.line, SUM({units s.quantity} - {units s.cancel_quantity})
@@ -236,16 +235,16 @@ function coverage.doubts(oms, params, stale_before)
   params.stale_before = oms:stamp(stale_before)
   local deducts_sales = oms.settings.reset.method == "exact_qoh"
   local lags = oms.settings.pos.ack_delay > 0 or oms.settings.pos.sale_delay > 0
-  local of_pair = [[JOIN inventory_item i ON i.inventory_item_id = %s.inventory_item_id
-    JOIN tallyman_pair p ON p.product_id = i.product_id AND p.facility_id = i.facility_id]]
   local function list(sql)
     local texts = {}
     for row in oms:rows(sql, params) do texts[#texts + 1] = row.text end
     table.sort(texts)
     return texts
   end
-  local sale = "FROM " .. SALE .. " " .. of_pair:format "s"
-  local movement = "FROM inventory_item_detail d " .. of_pair:format "d"
+  local sale = "FROM " .. SALE .. [[
+    JOIN inventory_item i ON i.inventory_item_id = s.inventory_item_id
+    JOIN tallyman_pair p ON ]] .. ITEM_OF_PAIR
+  local movement = "FROM " .. PAIR_LEDGER
   return {
     stale = deducts_sales and list([[SELECT 'order ' || s.order_id || ', shipment '
         || s.shipment_id || ', product ' || i.product_id || ' at ' || i.facility_id AS text ]]
@@ -255,7 +254,7 @@ function coverage.doubts(oms, params, stale_before)
         OR {stamp s.issued_date_time} < :stale_before)]]) or {},
     uncertain = lags and list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
         || d.inventory_item_detail_seq_id || ' of ' || d.effective_date AS text ]] .. movement
-      .. " WHERE {stamp d.effective_date} > :snapshot AND {stamp d.effective_date} <= :counted_by"
+      .. " AND {stamp d.effective_date} > :snapshot AND {stamp d.effective_date} <= :counted_by"
       .. " AND " .. NOT_OURS .. [[
       UNION ALL SELECT 'acknowledgement of order ' || a.order_id || ' of ' || a.created_date ]]
       .. sale .. [[ JOIN order_fulfillment_history a ON a.order_id = s.order_id
@@ -264,7 +263,7 @@ function coverage.doubts(oms, params, stale_before)
       or {},
     timeless = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
         || d.inventory_item_detail_seq_id || ' has no time' AS text ]] .. movement
-      .. [[ WHERE {stamp d.effective_date} IS NULL
+      .. [[ AND {stamp d.effective_date} IS NULL
       UNION ALL SELECT 'acknowledgement of order ' || s.order_id || ' has no time' ]] .. sale
       .. [[ JOIN order_fulfillment_history a ON a.order_id = s.order_id
         AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id
@@ -291,8 +290,9 @@ function coverage.keep(oms, cycle_id)
       {amount {units i.available_to_promise_total}},
       {amount COALESCE(SUM({units d.quantity_on_hand_diff}), 0)},
       {amount COALESCE(SUM({units d.available_to_promise_diff}), 0)}
-    FROM ]] .. PAIR_ITEMS .. [[
+    FROM tallyman_pair p CROSS JOIN inventory_item i
     LEFT JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
+    WHERE ]] .. ITEM_OF_PAIR .. [[
     GROUP BY i.inventory_item_id]],
     { cycle_id = cycle_id })
 end
