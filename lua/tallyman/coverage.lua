@@ -21,9 +21,16 @@ local TABLES = [[
     delta bigint,
     deduction bigint
   );
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_item (
+    item_id varchar(20) NOT NULL PRIMARY KEY,
+    line integer NOT NULL,
+    qoh bigint NOT NULL,
+    atp bigint NOT NULL
+  );
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_uncounted (reason varchar(60) PRIMARY KEY);
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_ours (id varchar(20) PRIMARY KEY);
   DELETE FROM tallyman_pair;
+  DELETE FROM tallyman_item;
   DELETE FROM tallyman_uncounted;
   DELETE FROM tallyman_ours;
 ]]
@@ -109,32 +116,38 @@ end
 
 -- ---- totals ----
 
---- The pairs p with their items i, and with the items' ledger rows d. CROSS JOIN makes SQLite begin
---- with the pairs, of which there are few; PostgreSQL doesn't mind.
-local ITEM_OF_PAIR = "i.product_id = p.product_id AND i.facility_id = p.facility_id"
-local PAIR_ITEMS = "tallyman_pair p CROSS JOIN inventory_item i WHERE " .. ITEM_OF_PAIR
-local PAIR_LEDGER = [[tallyman_pair p CROSS JOIN inventory_item i CROSS JOIN inventory_item_detail d
-  WHERE d.inventory_item_id = i.inventory_item_id AND ]] .. ITEM_OF_PAIR
+--- The pairs' items. CROSS JOIN makes SQLite begin with the table before it, which is the smaller
+--- one; PostgreSQL doesn't mind.
+local ITEMS = [[INSERT INTO tallyman_item (item_id, line, qoh, atp)
+  SELECT i.inventory_item_id, p.line, {units i.quantity_on_hand_total},
+    {units i.available_to_promise_total}
+  FROM tallyman_pair p CROSS JOIN inventory_item i
+  WHERE i.product_id = p.product_id AND i.facility_id = p.facility_id]]
+
+--- The items t of pairs with their ledger rows d.
+local LEDGER = [[tallyman_item t CROSS JOIN inventory_item_detail d
+  WHERE d.inventory_item_id = t.item_id]]
 
 local FACTS = [[UPDATE tallyman_pair SET item_id = facts.item_id, qoh = facts.qoh, atp = facts.atp,
     ledger_qoh = facts.ledger_qoh, ledger_atp = facts.ledger_atp
-  FROM (SELECT pair.line AS at, now.item_id, COALESCE(now.qoh, 0) AS qoh,
+  FROM (SELECT p.line AS at, now.item_id, COALESCE(now.qoh, 0) AS qoh,
       COALESCE(now.atp, 0) AS atp, COALESCE(booked.qoh, 0) AS ledger_qoh,
       COALESCE(booked.atp, 0) AS ledger_atp
-    FROM tallyman_pair pair
-    LEFT JOIN (SELECT p.line AS at, MIN({bytes i.inventory_item_id}) AS item_id,
-        SUM({units i.quantity_on_hand_total}) AS qoh,
-        SUM({units i.available_to_promise_total}) AS atp
-      FROM ]] .. PAIR_ITEMS .. [[ GROUP BY p.line) now ON now.at = pair.line
-    LEFT JOIN (SELECT p.line AS at, SUM({units d.quantity_on_hand_diff}) AS qoh,
+    FROM tallyman_pair p
+    LEFT JOIN (SELECT line AS at, MIN({bytes item_id}) AS item_id, SUM(qoh) AS qoh,
+        SUM(atp) AS atp
+      FROM tallyman_item GROUP BY line) now ON now.at = p.line
+    LEFT JOIN (SELECT t.line AS at, SUM({units d.quantity_on_hand_diff}) AS qoh,
         SUM({units d.available_to_promise_diff}) AS atp
-      FROM ]] .. PAIR_LEDGER .. [[ GROUP BY p.line) booked ON booked.at = pair.line) facts
+      FROM ]] .. LEDGER .. [[ GROUP BY t.line) booked ON booked.at = p.line) facts
   WHERE line = facts.at]]
 
 --- Fills in what stands in the OMS now, and makes items for pairs that have none.
 ---@param oms tallyman.Oms
 ---@return integer created items
 function coverage.look_up(oms)
+  oms.db:run(ITEMS)
+  oms:analyze "tallyman_item"
   oms.db:run(FACTS)
   oms:analyze "tallyman_pair" -- that each row was written twice mustn't pass for twice as many
   return oms:number_new_items "tallyman_pair"
@@ -168,7 +181,7 @@ local NOT_A_SALE = "NOT EXISTS (SELECT 1 FROM " .. SALE .. [[
 
 --- Asks the settings' rule about every reason that occurs in the pairs' ledger since the snapshot.
 local function ask_about_reasons(oms, params)
-  local reasons = oms.db:all("SELECT DISTINCT d.reason_enum_id AS reason FROM " .. PAIR_LEDGER
+  local reasons = oms.db:all("SELECT DISTINCT d.reason_enum_id AS reason FROM " .. LEDGER
     .. " AND d.reason_enum_id IS NOT NULL AND {stamp d.effective_date} > :counted_by", params)
   for _, row in ipairs(reasons) do
     if not oms.settings.reset.movement(row.reason) then
@@ -189,14 +202,13 @@ local function params_of(oms, snapshot)
   }
 end
 
-local MOVED = "SELECT p.line AS at, -SUM({units %s}) AS units FROM " .. PAIR_LEDGER
+local MOVED = "SELECT t.line AS at, -SUM({units %s}) AS units FROM " .. LEDGER
   .. " AND {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
-  .. "%s GROUP BY p.line"
+  .. "%s GROUP BY t.line"
 
-local SHIPPED = [[ UNION ALL SELECT p.line, SUM({units s.quantity} - {units s.cancel_quantity})
-  FROM ]] .. SALE .. [[ JOIN inventory_item i ON i.inventory_item_id = s.inventory_item_id
-  JOIN tallyman_pair p ON p.product_id = i.product_id AND p.facility_id = i.facility_id
-  WHERE ]] .. SINCE .. " AND " .. UNKNOWN_TO_POS .. " GROUP BY p.line"
+local SHIPPED = [[ UNION ALL SELECT t.line, SUM({units s.quantity} - {units s.cancel_quantity})
+  FROM ]] .. SALE .. [[ JOIN tallyman_item t ON t.item_id = s.inventory_item_id
+  WHERE ]] .. SINCE .. " AND " .. UNKNOWN_TO_POS .. " GROUP BY t.line"
 
 local DEDUCT = [[UPDATE tallyman_pair SET deduction = sums.total, delta = tallyman_pair.units - %s
   FROM (SELECT at, SUM(units) AS total
@@ -241,13 +253,12 @@ function coverage.doubts(oms, params, stale_before)
     table.sort(texts)
     return texts
   end
-  local sale = "FROM " .. SALE .. [[
-    JOIN inventory_item i ON i.inventory_item_id = s.inventory_item_id
-    JOIN tallyman_pair p ON ]] .. ITEM_OF_PAIR
-  local movement = "FROM " .. PAIR_LEDGER
+  local sale = "FROM " .. SALE .. [[ JOIN tallyman_item t ON t.item_id = s.inventory_item_id
+    JOIN tallyman_pair p ON p.line = t.line]]
+  local movement = "FROM " .. LEDGER
   return {
     stale = deducts_sales and list([[SELECT 'order ' || s.order_id || ', shipment '
-        || s.shipment_id || ', product ' || i.product_id || ' at ' || i.facility_id AS text ]]
+        || s.shipment_id || ', product ' || p.product_id || ' at ' || p.facility_id AS text ]]
       .. sale .. " WHERE " .. SINCE
       .. " AND " .. UNKNOWN_TO_POS .. [[ AND (s.issued_date_time IS NULL
         OR {stamp s.issued_date_time} IS NULL
@@ -286,14 +297,14 @@ function coverage.keep(oms, cycle_id)
     FROM tallyman_pair]], { cycle_id = cycle_id })
   oms.db:run([[INSERT INTO tallyman_coverage_item (cycle_id, inventory_item_id, qoh_before,
       atp_before, ledger_qoh, ledger_atp)
-    SELECT :cycle_id, i.inventory_item_id, {amount {units i.quantity_on_hand_total}},
-      {amount {units i.available_to_promise_total}},
-      {amount COALESCE(SUM({units d.quantity_on_hand_diff}), 0)},
-      {amount COALESCE(SUM({units d.available_to_promise_diff}), 0)}
-    FROM tallyman_pair p CROSS JOIN inventory_item i
-    LEFT JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
-    WHERE ]] .. ITEM_OF_PAIR .. [[
-    GROUP BY i.inventory_item_id]],
+    SELECT CAST(:cycle_id AS integer), t.item_id, {amount t.qoh}, {amount t.atp},
+      {amount COALESCE(booked.qoh, 0)}, {amount COALESCE(booked.atp, 0)}
+    FROM tallyman_item t
+    LEFT JOIN (SELECT t.item_id AS id, SUM({units d.quantity_on_hand_diff}) AS qoh,
+        SUM({units d.available_to_promise_diff}) AS atp
+      FROM ]] .. LEDGER .. [[ GROUP BY t.item_id) booked ON booked.id = t.item_id
+    UNION ALL SELECT CAST(:cycle_id AS integer), item_id, 0, 0, 0, 0 FROM tallyman_pair
+      WHERE created = 1]],
     { cycle_id = cycle_id })
 end
 
