@@ -35,7 +35,7 @@ c_test() { # folder of the build, name
 # Specs that wait for servers and timeouts more than they compute, and the others.
 SERVERS='/(sftp|servers|pg|db|lease|tables)[a-z_]*_spec\.lua$'
 # Nights on PostgreSQL whose C code is that of the other pg specs: once is enough.
-ONCE='/pg_(jobs|races|crash|retailer)[a-z_]*_spec\.lua$'
+ONCE='/pg_(jobs|races|crash|retailer|demo)[a-z_]*_spec\.lua$'
 
 specs() { # host, begin of the names of files for what it prints, specs to leave out; both shares at
   # the same time

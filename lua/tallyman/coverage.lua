@@ -5,9 +5,10 @@ local quantity = require "tallyman.quantity"
 
 local coverage = {}
 
+-- PostgreSQL joins whole tables without an index, and would have to keep one up with every update.
 local TABLES = [[
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_pair (
-    line integer NOT NULL PRIMARY KEY,
+    line integer NOT NULL {sqlite PRIMARY KEY},
     product_id varchar(20) NOT NULL,
     facility_id varchar(20) NOT NULL,
     location text,
@@ -22,7 +23,7 @@ local TABLES = [[
     deduction bigint
   );
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_item (
-    item_id varchar(20) NOT NULL PRIMARY KEY,
+    item_id varchar(20) NOT NULL {sqlite PRIMARY KEY},
     line integer NOT NULL,
     qoh bigint NOT NULL,
     atp bigint NOT NULL

@@ -7,6 +7,7 @@
 ---   {seq X}     a number as a sequence id of five digits
 ---   {decimal X} millionths as text without superfluous zeros
 ---   {bytes X}   a text that is compared and sorted as bytes, whatever the database's locale
+---   {sqlite X}  X in SQLite, nothing elsewhere
 ---   {number X}  the number that an id consists of; of no use where it is none
 --- Values: whole numbers are integers, those of a numeric column, too, if they fit 64 bits; else a
 --- numeric is text, so that no double stands in for a decimal. Floating-point numbers are numbers,

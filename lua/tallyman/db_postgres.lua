@@ -13,6 +13,7 @@ local driver = {
     amount = "((%s) / 1000000.0)",
     decimal = "CAST(trim_scale((%s) / 1000000.0) AS text)",
     seq = "translate(format('%%5s', %s), ' ', '0')",
+    sqlite = "%.0s",
     bytes = '(%s COLLATE "C")',
     number = "CAST(substring(%s FROM '^[0-9]+$') AS numeric)",
   },

@@ -11,6 +11,7 @@ local driver = {
     decimal = "rtrim(rtrim(printf('%%.6f', (%s) / 1000000.0), '0'), '.')",
     seq = "printf('%%05d', %s)",
     bytes = "%s",
+    sqlite = "%s",
     number = "CAST(%s AS integer)",
   },
 

@@ -15,7 +15,7 @@ Oms.__index = Oms
 
 local BOOKING = [[
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_booking (
-    number integer NOT NULL PRIMARY KEY,
+    number integer NOT NULL {sqlite PRIMARY KEY},
     inventory_item_id varchar(20) NOT NULL,
     units bigint NOT NULL,
     reason varchar(20) NOT NULL,
@@ -238,6 +238,10 @@ Oms.__close = Oms.close
 
 local oms = { class = Oms }
 
+--- A session of few long statements, each of which runs once: compiling them takes PostgreSQL
+--- longer than running them, and a million rows shouldn't be sorted on disk.
+local SESSION = "SET jit = off; SET work_mem = '64MB'; SET temp_buffers = '64MB'"
+
 --- Opens the database that the settings name; makes our own tables on first use.
 ---@param settings tallyman.Settings
 ---@param prepare? fun(database: tallyman.Database) what comes before our tables are made
@@ -248,8 +252,7 @@ function oms.open(settings, prepare)
     failure.raise(failure.code(database),
       "%s (the OMS: oms.database in the settings, TALLYMAN_OMS)", tostring(database))
   end
-  -- These queries are long and run once: to compile them takes PostgreSQL longer than to run them.
-  if database.dialect == "postgresql" then database:script "SET jit = off" end
+  if database.dialect == "postgresql" then database:script(SESSION) end
   if prepare then prepare(database) end
   tables.ensure(database)
   return setmetatable({ db = database, settings = settings }, Oms)

@@ -11,7 +11,7 @@ local staging = {}
 
 local TABLES = [[
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_row (
-    line integer NOT NULL PRIMARY KEY,
+    line integer NOT NULL {sqlite PRIMARY KEY},
     facility_given text,
     external_given text,
     location text NOT NULL,
@@ -28,7 +28,7 @@ local TABLES = [[
     products integer NOT NULL,
     dropped integer NOT NULL
   );
-  CREATE INDEX IF NOT EXISTS tallyman_row_pair ON tallyman_row (product_id, facility_id);
+  {sqlite CREATE INDEX IF NOT EXISTS tallyman_row_pair ON tallyman_row (product_id, facility_id)};
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_lost (id_type text, id_value text);
   DELETE FROM tallyman_row;
   DELETE FROM tallyman_lost;
