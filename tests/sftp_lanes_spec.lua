@@ -2,10 +2,12 @@
 --- one when they fail.
 local file = require "native.file"
 local link = require "tests.support.link"
+local misbehaving = require "tests.support.misbehaving"
 local process = require "tests.support.process"
 local sftp = require "native.sftp"
 local sshd = require "tests.support.sshd"
 local texts = require "tests.support.texts"
+local clock = require "posix.time"
 
 local MIB = 1024 * 1024
 local SIZE = 72 * MIB -- more than is worth a second session
@@ -103,12 +105,51 @@ describe("a large file on a long link", function()
     assert.equal(1, logins())
   end)
 
-  it("takes one session where the server lets in no others, and says so once", function()
+  it("takes one session where the server lets in no others, and says so", function()
     local session <close>, through = open()
     through:order { delay = LONG, refuse = true }
     assert.equal(digest, download(session))
     assert.equal(1, logins())
-    assert.truthy(session:notices():find "going on with reading in without that session")
+    local _, told = session:notices():gsub("going on with reading in without that session", "")
+    assert.is_true(told >= 1 and told <= 3, told) -- by those that were asked for at once
+  end)
+
+  it("asks for no more sessions where little is left", function()
+    local session <close>, through = open()
+    process.must("truncate", "-s", tostring(63 * MIB), input)
+    through:order { delay = LONG, refuse = true }
+    assert.truthy(download(session))
+    local sink <close> = assert(session:sink(at.folder .. "/out", "out"))
+    assert(sink:write(("x"):rep(7 * MIB)))
+    assert.is_true(sink:finish())
+    assert.is_nil(session:notices())
+  end)
+
+  it("takes no session's place where little is left", function()
+    local session <close>, through = open { delay = LONG, rate_down = 20e6,
+      cut_down = { 1000 * MIB, 6 * MIB, 6 * MIB, 6 * MIB, 1000 * MIB } }
+    assert.equal(digest, download(session))
+    assert.equal(3, through:cuts())
+    assert.equal(4, logins())
+  end)
+
+  it("is written by those, too, that take an ended session's place", function()
+    local cuts = { 1000 * MIB }
+    for n = 2, 13 do cuts[n] = 2 * MIB end
+    local session <close>, through = open { delay = LONG, rate_up = 20e6, cut_up = cuts }
+    assert.is_true(upload(session))
+    assert.equal(digest, uploaded())
+    assert.is_true(through:cuts() > 4, through:cuts())
+  end)
+
+  it("has a handle of its own on every session, both ways", function()
+    local session <close> = open()
+    process.write(at.folder .. "/other", "other")
+    local other <close> = assert(session:source(at.folder .. "/other", "other"))
+    assert.equal(digest, download(session))
+    assert.is_true(upload(session))
+    assert.equal(digest, uploaded())
+    assert.equal("other", other:read(10))
   end)
 
   it("survives the end of any of its sessions, both ways", function()
@@ -150,6 +191,28 @@ describe("a large file on a long link", function()
     assert.same({ nil, 75 }, { read, code })
   end)
 
+  it("is an error when it is as long on another session, but of another time", function()
+    local session <close> = open()
+    local read, _, code = download(session, function(done)
+      if done ~= MIB then return end
+      process.must("truncate", "-s", tostring(SIZE), at.folder .. "/new")
+      process.must("touch", "-d", "@1000000000", at.folder .. "/new")
+      os.rename(at.folder .. "/new", input)
+    end)
+    assert.same({ nil, 75 }, { read, code })
+  end)
+
+  it("is let go of at once while sessions are opened that get no answer", function()
+    local session <close> = open({ delay = LONG, stall_down = { 1000 * MIB, 1, 1, 1 } },
+      { connect_seconds = 30, login_seconds = 30, idle_seconds = 30 })
+    local source <close> = assert(session:source(input, "in"))
+    for _ = 1, 8 do assert(source:read(MIB)) end
+    local began = clock.clock_gettime(clock.CLOCK_MONOTONIC).tv_sec
+    source:close()
+    assert.is_true(clock.clock_gettime(clock.CLOCK_MONOTONIC).tv_sec - began < 10)
+    assert.truthy(session:stat(input))
+  end)
+
   it("can be let go of at any moment", function()
     for _, blocks in ipairs { 1, 2, 8, 40 } do
       local session <close> = open()
@@ -177,6 +240,49 @@ describe("a large file on a long link", function()
     written, message, code = upload(session)
     assert.same({ nil, 75 }, { written, code })
     assert.truthy(message:find("longer than the 2 seconds", 1, true))
+  end)
+end)
+
+describe("a file written by several sessions of a server that misbehaves", function()
+  local lacks = misbehaving.lacks() or link.lacks()
+  if lacks then return pending(lacks) end
+
+  local WRITTEN = 32 * MIB
+
+  -- Writes a file by a long link to a server with such faults; true, or nil, message, code; the
+  -- session's notices, and how many connections there were.
+  local function write(faults, refuse)
+    at = misbehaving.start { faults = faults }
+    local through = link.start(at, { delay = LONG })
+    local known = process.write(process.folder() .. "/known",
+      (process.read(at.known_hosts):gsub("%]:%d+", "]:" .. through.port)))
+    local session <close> = assert(sftp.open { host = through.host, port = through.port,
+      user = at.user, known_hosts = known, key = at.keys.ed25519, attempts = 3 })
+    if refuse then through:order { delay = LONG, refuse = true } end
+    local sink <close> = assert(session:sink("/out", "out"))
+    for _ = 1, WRITTEN // MIB do assert(sink:write(("x"):rep(MIB))) end
+    local done, message, code = sink:finish()
+    return { done = done, message = message, code = code, notices = session:notices(),
+      sessions = at:happened "connection" }
+  end
+
+  it("isn't whole when one of them couldn't be closed", function()
+    local written = write { fail = { value = "close", times = 1 } }
+    assert.is_true(written.sessions > 1)
+    assert.same({ nil, 74 }, { written.done, written.code }, written.message)
+  end)
+
+  it("is whole when one of them ends instead of being closed", function()
+    local written = write { cut = { value = "close", times = 1 } }
+    assert.is_true(written.sessions > 1)
+    assert.is_true(written.done, written.message)
+    assert.equal(("x"):rep(WRITTEN), process.read(at.folder .. "/out"))
+  end)
+
+  it("is written by one where the server can't sync", function()
+    local written = write({ no_fsync = true }, true)
+    assert.is_true(written.done, written.message)
+    assert.is_nil(written.notices)
   end)
 end)
 
