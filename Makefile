@@ -4,8 +4,9 @@
 # make test       set-up, engine tests, specs inside the host, all again under the sanitizers
 # make asan       the host with address and undefined-behaviour sanitizers: build/asan/tallyman
 # make lint       formatting, static analysis, the direction of dependencies
-# make bench      the filter against reading alone and other programs, SFTP against other clients;
-#                 BENCH="5 peers": the filter alone, so; SFTP="5 loopback": SFTP alone, so
+# make bench      the filter against reading alone and other programs, SFTP against other clients,
+#                 imports against psql; BENCH="5 peers": the filter alone, so; SFTP="5 loopback":
+#                 SFTP alone, so; IMPORTS="5 1500": imports alone, so
 # make fuzz       the engine against a slow reader, on inputs that a fuzzer makes up; SECONDS=60
 # make install    PREFIX=/usr/local by default
 

@@ -26,7 +26,9 @@ local TABLES = [[
     item_id varchar(20) NOT NULL {sqlite PRIMARY KEY},
     line integer NOT NULL,
     qoh bigint NOT NULL,
-    atp bigint NOT NULL
+    atp bigint NOT NULL,
+    ledger_qoh bigint NOT NULL,
+    ledger_atp bigint NOT NULL
   );
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_uncounted (reason varchar(60) PRIMARY KEY);
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_ours (id varchar(20) PRIMARY KEY);
@@ -117,30 +119,23 @@ end
 
 -- ---- totals ----
 
---- The pairs' items. CROSS JOIN makes SQLite begin with the table before it, which is the smaller
---- one; PostgreSQL doesn't mind.
-local ITEMS = [[INSERT INTO tallyman_item (item_id, line, qoh, atp)
+--- The pairs' items, with their totals and the sums of their ledger. CROSS JOIN makes SQLite begin
+--- with the table before it, which is the smaller one; PostgreSQL doesn't mind.
+local ITEMS = [[INSERT INTO tallyman_item (item_id, line, qoh, atp, ledger_qoh, ledger_atp)
   SELECT i.inventory_item_id, p.line, {units i.quantity_on_hand_total},
-    {units i.available_to_promise_total}
+    {units i.available_to_promise_total}, COALESCE(SUM({units d.quantity_on_hand_diff}), 0),
+    COALESCE(SUM({units d.available_to_promise_diff}), 0)
   FROM tallyman_pair p CROSS JOIN inventory_item i
-  WHERE i.product_id = p.product_id AND i.facility_id = p.facility_id]]
-
---- The items t of pairs with their ledger rows d.
-local LEDGER = [[tallyman_item t CROSS JOIN inventory_item_detail d
-  WHERE d.inventory_item_id = t.item_id]]
+  LEFT JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
+  WHERE i.product_id = p.product_id AND i.facility_id = p.facility_id
+  GROUP BY i.inventory_item_id, p.line, i.quantity_on_hand_total, i.available_to_promise_total]]
 
 local FACTS = [[UPDATE tallyman_pair SET item_id = facts.item_id, qoh = facts.qoh, atp = facts.atp,
     ledger_qoh = facts.ledger_qoh, ledger_atp = facts.ledger_atp
-  FROM (SELECT p.line AS at, now.item_id, COALESCE(now.qoh, 0) AS qoh,
-      COALESCE(now.atp, 0) AS atp, COALESCE(booked.qoh, 0) AS ledger_qoh,
-      COALESCE(booked.atp, 0) AS ledger_atp
-    FROM tallyman_pair p
-    LEFT JOIN (SELECT line AS at, MIN({bytes item_id}) AS item_id, SUM(qoh) AS qoh,
-        SUM(atp) AS atp
-      FROM tallyman_item GROUP BY line) now ON now.at = p.line
-    LEFT JOIN (SELECT t.line AS at, SUM({units d.quantity_on_hand_diff}) AS qoh,
-        SUM({units d.available_to_promise_diff}) AS atp
-      FROM ]] .. LEDGER .. [[ GROUP BY t.line) booked ON booked.at = p.line) facts
+  FROM (SELECT p.line AS at, MIN({bytes t.item_id}) AS item_id, COALESCE(SUM(t.qoh), 0) AS qoh,
+      COALESCE(SUM(t.atp), 0) AS atp, COALESCE(SUM(t.ledger_qoh), 0) AS ledger_qoh,
+      COALESCE(SUM(t.ledger_atp), 0) AS ledger_atp
+    FROM tallyman_pair p LEFT JOIN tallyman_item t ON t.line = p.line GROUP BY p.line) facts
   WHERE line = facts.at]]
 
 --- Fills in what stands in the OMS now, and makes items for pairs that have none.
@@ -155,6 +150,10 @@ function coverage.look_up(oms)
 end
 
 -- ---- the deduction ----
+
+--- The items t of pairs with their ledger rows d.
+local LEDGER = [[tallyman_item t CROSS JOIN inventory_item_detail d
+  WHERE d.inventory_item_id = t.item_id]]
 
 --- An issuance s whose goods left for a customer, of a shipment h that counts as shipped.
 local SALE = [[item_issuance s
@@ -298,12 +297,9 @@ function coverage.keep(oms, cycle_id)
     FROM tallyman_pair]], { cycle_id = cycle_id })
   oms.db:run([[INSERT INTO tallyman_coverage_item (cycle_id, inventory_item_id, qoh_before,
       atp_before, ledger_qoh, ledger_atp)
-    SELECT CAST(:cycle_id AS integer), t.item_id, {amount t.qoh}, {amount t.atp},
-      {amount COALESCE(booked.qoh, 0)}, {amount COALESCE(booked.atp, 0)}
-    FROM tallyman_item t
-    LEFT JOIN (SELECT t.item_id AS id, SUM({units d.quantity_on_hand_diff}) AS qoh,
-        SUM({units d.available_to_promise_diff}) AS atp
-      FROM ]] .. LEDGER .. [[ GROUP BY t.item_id) booked ON booked.id = t.item_id
+    SELECT CAST(:cycle_id AS integer), item_id, {amount qoh}, {amount atp}, {amount ledger_qoh},
+      {amount ledger_atp}
+    FROM tallyman_item
     UNION ALL SELECT CAST(:cycle_id AS integer), item_id, 0, 0, 0, 0 FROM tallyman_pair
       WHERE created = 1]],
     { cycle_id = cycle_id })
