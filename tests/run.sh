@@ -32,23 +32,33 @@ c_test() { # folder of the build, name
   count "${1:-0}" "${2:-0}" 0 "$status"
 }
 
-# Specs that wait for servers and timeouts more than they compute, and the others.
-SERVERS='/(sftp|servers|pg|db|lease|tables)[a-z_]*_spec\.lua$'
+# Three shares of the specs, which run side by side: those that wait for links and timeouts, those
+# that wait for databases, and those that compute.
+LINKS='/(sftp|servers)[a-z_]*_spec\.lua$'
+DATABASES='/(pg|db|lease|tables|dry_run)[a-z_]*_spec\.lua$'
 # Nights on PostgreSQL whose C code is that of the other pg specs: once is enough.
-ONCE='/pg_(jobs|races|crash|retailer|demo)[a-z_]*_spec\.lua$'
+ONCE='/pg_(jobs|races|crash|retailer|demo|locks)[a-z_]*_spec\.lua$'
 
-specs() { # host, begin of the names of files for what it prints, specs to leave out; both shares at
-  # the same time
-  # shellcheck disable=SC2046
-  "$1" test -o plainTerminal $(ls tests/*_spec.lua | grep -E "$SERVERS" | grep -vE "$3") \
-    >"$2.servers" 2>&1 &
-  share=$!
-  # shellcheck disable=SC2046
-  "$1" test -o plainTerminal $(ls tests/*_spec.lua | grep -vE "$SERVERS") >"$2.others" 2>&1
-  wait "$share"
+share() { # links, databases or others
+  case $1 in
+    links) ls tests/*_spec.lua | grep -E "$LINKS" ;;
+    databases) ls tests/*_spec.lua | grep -E "$DATABASES" ;;
+    *) ls tests/*_spec.lua | grep -vE "$LINKS|$DATABASES" ;;
+  esac
 }
 
-others() { # NEON on an emulated processor, and what a fuzzer makes up in a minute
+specs() { # host, begin of the names of files for what it prints, specs to leave out
+  pids=''
+  for name in links databases others; do
+    # shellcheck disable=SC2046
+    "$1" test -o plainTerminal $(share "$name" | grep -vE "$3") >"$2.$name" 2>&1 &
+    pids="$pids $!"
+  done
+  # shellcheck disable=SC2086
+  wait $pids
+}
+
+rest() { # NEON on an emulated processor, and what a fuzzer makes up in a minute
   tests/arm64.sh >"$scratch/arm64" 2>&1
   echo "$?" >"$scratch/arm64.status"
   tests/fuzz/run.sh 60 >"$scratch/fuzz" 2>&1
@@ -72,7 +82,7 @@ targets() { for test in $ctests; do printf '%s/tests/%s ' "$1" "$test"; done; }
 plain='' sanitized=''
 if build all $(targets build); then
   for test in $ctests; do c_test build "$test"; done
-  { specs build/tallyman "$scratch/plain" '^$'; others; } &
+  { specs build/tallyman "$scratch/plain" '^$'; rest; } &
   plain=$!
 fi
 if build asan ASAN_TARGETS="$(targets build/asan)"; then
@@ -86,15 +96,15 @@ if build asan ASAN_TARGETS="$(targets build/asan)"; then
 fi
 if [ -n "$plain" ]; then
   wait "$plain"
-  count_specs build/tallyman "$scratch/plain.servers"
-  count_specs build/tallyman "$scratch/plain.others"
+  for name in links databases others; do count_specs build/tallyman "$scratch/plain.$name"; done
 fi
 if [ -n "$sanitized" ]; then
-  count_specs build/asan/tallyman "$scratch/sanitized.servers"
-  count_specs build/asan/tallyman "$scratch/sanitized.others"
+  for name in links databases others; do
+    count_specs build/asan/tallyman "$scratch/sanitized.$name"
+  done
 fi
 
-[ -n "$plain" ] || others
+[ -n "$plain" ] || rest
 echo "== tests/arm64.sh"
 cat "$scratch/arm64"
 set -- $(awk '/^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
