@@ -139,7 +139,7 @@ describe("the lease", function()
 
   it("goes over from a host that is stopped in its transaction; awake, it applies nothing",
     function()
-      local first = stopped_reset "1s"
+      local first = stopped_reset "3s"
       local result = second_host():wait()
       assert.equal(0, result.status, result.err)
       assert.match("standing by", result.err)

@@ -95,7 +95,8 @@ describe("the demo", function()
     if not process.is_root then return pending "needs root" end
     local command = demo { DB = "postgres" }
     command.as = pwd.getpwnam "nobody".pw_uid
-    process.must("chown", tostring(command.as), (folder:gsub("/demo$", "")))
+    command.env.TMPDIR = folder:gsub("/demo$", "")
+    process.must("chown", tostring(command.as), command.env.TMPDIR)
     outcome(process.start(command):wait(PATIENCE))
   end)
 

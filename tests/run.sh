@@ -32,30 +32,24 @@ c_test() { # folder of the build, name
   count "${1:-0}" "${2:-0}" 0 "$status"
 }
 
-# Three shares of the specs, which run side by side: those that wait for links and timeouts, those
-# that wait for databases, and those that compute.
+# Three shares of the specs: those that wait for links and timeouts, those that wait for databases,
+# and those that compute.
 LINKS='/(sftp|servers)[a-z_]*_spec\.lua$'
 DATABASES='/(pg|db|lease|tables|dry_run)[a-z_]*_spec\.lua$'
-# Nights on PostgreSQL whose C code is that of the other pg specs: once is enough.
-ONCE='/pg_(jobs|races|crash|retailer|demo|locks)[a-z_]*_spec\.lua$'
+# Nights on PostgreSQL, whose C code is that of the other specs: the sanitizer build leaves them out.
+ONCE='/(pg_(jobs|races|crash|retailer|demo|locks)|lease|tables|dry_run)_spec\.lua$'
 
 share() { # links, databases or others
   case $1 in
     links) ls tests/*_spec.lua | grep -E "$LINKS" ;;
     databases) ls tests/*_spec.lua | grep -E "$DATABASES" ;;
-    *) ls tests/*_spec.lua | grep -vE "$LINKS|$DATABASES" ;;
+    others) ls tests/*_spec.lua | grep -vE "$LINKS|$DATABASES" ;;
   esac
 }
 
-specs() { # host, begin of the names of files for what it prints, specs to leave out
-  pids=''
-  for name in links databases others; do
-    # shellcheck disable=SC2046
-    "$1" test -o plainTerminal $(share "$name" | grep -vE "$3") >"$2.$name" 2>&1 &
-    pids="$pids $!"
-  done
-  # shellcheck disable=SC2086
-  wait $pids
+run_share() { # name, host, begin of the names of files for what it prints, specs to leave out
+  # shellcheck disable=SC2046
+  "$2" test -o plainTerminal $(share "$1" | grep -vE "$4") >"$3.$1" 2>&1
 }
 
 rest() { # NEON on an emulated processor, and what a fuzzer makes up in a minute
@@ -82,7 +76,14 @@ targets() { for test in $ctests; do printf '%s/tests/%s ' "$1" "$test"; done; }
 plain='' sanitized=''
 if build all $(targets build); then
   for test in $ctests; do c_test build "$test"; done
-  { specs build/tallyman "$scratch/plain" '^$'; rest; } &
+  {
+    for name in links databases; do
+      run_share "$name" build/tallyman "$scratch/plain" '^$' &
+    done
+    run_share others build/tallyman "$scratch/plain" '^$'
+    wait
+    rest
+  } &
   plain=$!
 fi
 if build asan ASAN_TARGETS="$(targets build/asan)"; then
@@ -90,8 +91,12 @@ if build asan ASAN_TARGETS="$(targets build/asan)"; then
   export LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0"
   export TALLYMAN_MODEL_RUNS=20 TALLYMAN_MODEL_HOST="$PWD/build/asan/tallyman"
   for test in $ctests; do c_test build/asan "$test"; done
-  specs build/asan/tallyman "$scratch/sanitized" "$ONCE"
-  sanitized=yes
+  run_share links build/asan/tallyman "$scratch/sanitized" "$ONCE" &
+  sanitized=$!
+  for name in databases others; do
+    run_share "$name" build/asan/tallyman "$scratch/sanitized" "$ONCE"
+  done
+  wait "$sanitized"
   unset ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS TALLYMAN_MODEL_RUNS TALLYMAN_MODEL_HOST
 fi
 if [ -n "$plain" ]; then
