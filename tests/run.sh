@@ -36,9 +36,11 @@ c_test() { # folder of the build, name
 # and those that compute.
 LINKS='/(sftp|servers)[a-z_]*_spec\.lua$'
 DATABASES='/(pg|db|lease|tables|dry_run)[a-z_]*_spec\.lua$'
-# What the sanitizer build leaves out: nights on PostgreSQL, whose C code is that of the other specs,
-# and for the time's sake large files on long links (run them by hand when sftp_lanes.c changes).
-ONCE='/(pg_(jobs|races|crash|retailer|demo|locks)|lease|tables|dry_run|sftp_lanes)_spec\.lua$'
+# What the sanitizer build leaves out: rules in Lua and nights on PostgreSQL, whose C code is that of
+# the other specs, and for the time's sake large files on long links (run them by hand when
+# sftp_lanes.c changes).
+ONCE='/(pg_(jobs|races|crash|retailer|demo|locks)|lease|tables|dry_run|sftp_lanes|cases|deduction'
+ONCE="$ONCE|reset|variance|guards|force|undo|undo_killed|docs|readme)_spec\\.lua\$"
 
 share() { # links, databases or others
   case $1 in
