@@ -387,8 +387,7 @@ describe("a signal", function()
   it("ends a flow and the job that it runs", function()
     local site = process.site()
     site:upload("idType,idValue\n", nil, true) -- unmarked: the filter looks twice, a minute apart
-    site.scripts = site.folder .. "/scripts"
-    process.must("cp", "-r", process.root .. "/scripts", site.folder)
+    site:own_scripts()
     local flow = process.start(site:command("nightly", "once"))
     local function running() return is_running(site.scripts .. "/filter_inventory.lua") end
     assert.truthy(process.eventually(running, 20), flow:err())

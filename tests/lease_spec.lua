@@ -36,8 +36,6 @@ describe("the lease", function()
     url = made.fresh()
     site = process.site()
     site.env.TALLYMAN_OMS, site.env.TALLYMAN_GUARDS = url, nil
-    site.scripts = site.folder .. "/scripts"
-    process.must("cp", "-r", process.root .. "/scripts", site.scripts)
     local oms <close> = db.open(url)
     local shop = shops.new { oms = oms }
     shop:facility "NY"
@@ -64,7 +62,7 @@ describe("the lease", function()
 
   --- Begins a reset, as one host does it, that stops in its transaction.
   local function stopped_reset(seconds)
-    process.write(site.scripts .. "/settings.lua", SETTINGS:format(seconds, site.folder))
+    site:own_scripts(SETTINGS:format(seconds, site.folder))
     site:upload(FILE)
     site:jobs("active_products", "filter_inventory", "export_variance")
     process.write(site.folder .. "/stop", "")

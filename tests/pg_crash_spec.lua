@@ -6,6 +6,7 @@ local crashes = require "tests.support.crashes"
 local pgproxy = require "tests.support.pgproxy"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
+local tracing = require "tests.support.tracing"
 
 local KILLS = tonumber(os.getenv "TALLYMAN_KILLS") -- of each job's places, at least
 local SOME = { import_reset = 3, import_variance = 3, undo = 1 } -- when that says nothing
@@ -64,18 +65,7 @@ describe("on PostgreSQL", function()
 
   --- Runs an attempt's job under strace; its result, and what it called.
   local function trace(attempt, ...)
-    local log = attempt.site.folder .. "/trace"
-    local command = { "strace", "-f", "-o", log, "-e", "trace=" .. CALLS, ... }
-    local job = attempt:command()
-    table.move(job, 1, #job, #command + 1, command)
-    command.env = job.env
-    command.env.ASAN_OPTIONS = "detect_leaks=0" -- which can't work under strace
-    return process.run(command), process.read(log)
-  end
-
-  --- A place: right before the nth of the calls of a name.
-  local function kill_at(call, n)
-    return { call = call, n = n, moment = ("inject=%s:signal=KILL:when=%d"):format(call, n) }
+    return tracing.run(attempt:command(), attempt.site.folder, CALLS, ...)
   end
 
   --- The calls of a clean run, and how many of each name.
@@ -83,11 +73,10 @@ describe("on PostgreSQL", function()
     local attempt <close> = crashes.attempt(moment)
     local result, log = trace(attempt)
     assert.equal(0, result.status, result.err)
-    local all, seen, commit = {}, {}, nil
-    for call, text in ("\n" .. log):gmatch "\n%d+ +(%l%w*)(%([^\n]*)" do
-      seen[call] = (seen[call] or 0) + 1
-      all[#all + 1] = kill_at(call, seen[call])
-      if text:find "COMMIT" then commit = #all end
+    local all, seen = tracing.calls(log)
+    local commit
+    for i, call in ipairs(all) do
+      if call.text:find "COMMIT" then commit = i end
     end
     for i = commit - 1, commit + 1 do all[i].near = true end
     return all, seen
@@ -105,13 +94,13 @@ describe("on PostgreSQL", function()
   local function ends_by_itself(moment, seen)
     for call, count in pairs(seen) do
       local attempt <close> = crashes.attempt(moment)
-      local result = trace(attempt, "-e", kill_at(call, count + 1).moment)
+      local result = trace(attempt, "-e", tracing.moment(call, count + 1))
       assert.equal(0, result.status, result.err)
     end
   end
 
   each_moment(" may be killed before any system call", function(moment)
-    if process.run { "strace", "true" }.status ~= 0 then return pending "needs strace" end
+    if tracing.lacks() then return pending(tracing.lacks()) end
     local all, seen = calls_of(moment)
     local chosen = sample(all, KILLS or SOME[moment.job])
     for _, place in ipairs(chosen) do kill(moment, place) end

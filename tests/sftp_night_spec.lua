@@ -5,6 +5,7 @@ local misbehaving = require "tests.support.misbehaving"
 local process = require "tests.support.process"
 local rng = require "tests.model.rng"
 local sshd = require "tests.support.sshd"
+local tracing = require "tests.support.tracing"
 
 local EXAMPLE = process.root .. "/examples/worked_example/"
 local INBOUND = process.read(EXAMPLE .. "ResetInventory_20261123_220000.csv")
@@ -121,19 +122,15 @@ describe("a night over SFTP", function()
 
   -- Each message to the server is a moment: before it, all that it asks for is undone.
   it("may be killed at any moment: nothing or a whole file, and again, it ends", function()
-    if process.run { "strace", "true" }.status ~= 0 then return pending "needs strace" end
+    if tracing.lacks() then return pending(tracing.lacks()) end
     local kills = tonumber(os.getenv "TALLYMAN_KILLS") or 12
     local at = sshd.start()
     local site = shop(50000)
     site:jobs "active_products"
     local function trace(one, ...)
       go_over(one, at)
-      local log = one.folder .. "/trace"
-      local command = { "strace", "-f", "-o", log, "-e", "trace=sendto", ... }
-      for _, word in ipairs(one:command "filter_inventory") do command[#command + 1] = word end
-      command.env = { ASAN_OPTIONS = "detect_leaks=0" } -- which can't work under strace
-      for name, value in pairs(one.env) do command.env[name] = value end
-      return process.run(command), select(2, process.read(log):gsub("sendto%(", "%0"))
+      local killed, log = tracing.run(one:command "filter_inventory", one.folder, "sendto", ...)
+      return killed, select(2, log:gsub("sendto%(", "%0"))
     end
     local clean = site:copy()
     local result, sends = trace(clean)

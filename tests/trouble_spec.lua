@@ -2,6 +2,7 @@
 --- databases that are broken, missing, locked or full.
 local process = require "tests.support.process"
 local shops = require "tests.support.shop"
+local tracing = require "tests.support.tracing"
 
 local HEADER = "facilityId,locationSeqId,idType,idValue,availableQty,comments\n"
 local FILTERED = "filtered/ResetInventoryActive_20261123T220000Z.csv"
@@ -9,12 +10,7 @@ local INBOUND = "inbound/ResetInventory_20261123_220000.csv"
 
 --- A shop with eight products; the first has shipped 2 unacknowledged, the last has no item yet.
 local function fill(oms)
-  local shop = shops.new { oms = oms }
-  shop:facility("NY", "101")
-  for i = 1, 8 do
-    shop:product("P" .. i, "SKU-" .. i)
-    if i < 8 then shop:item(tostring(10000 + i), "P" .. i, "NY", 10, 10) end
-  end
+  local shop = shops.of_eight(oms)
   shop:ship("10001", "2026-11-23 20:00:00", 2)
 end
 
@@ -273,8 +269,7 @@ describe("files", function()
   it("without a marker are taken unless they grow between two looks", function()
     for _, growing in ipairs { false, true } do
       local site = site_before "filter_inventory"
-      site.scripts = site.folder .. "/scripts"
-      process.must("cp", "-r", process.root .. "/scripts", site.folder)
+      site:own_scripts()
       process.must("sed", "-i", 's/settled = "60s"/settled = 0.4/', site.scripts .. "/settings.lua")
       local path = site.exchange .. "/" .. INBOUND
       os.remove(path .. ".done")
@@ -321,26 +316,18 @@ describe("killed at any moment,", function()
 
   --- Runs a job under strace; gives its result and what it called.
   local function trace(site, job, ...)
-    local log = site.folder .. "/trace"
-    local command = { "strace", "-f", "-o", log, "-e", "trace=" .. CALLS, ... }
-    for _, word in ipairs(site:command(job)) do command[#command + 1] = word end
-    command.env = { ASAN_OPTIONS = "detect_leaks=0" } -- which can't work under strace
-    for name, value in pairs(site.env) do command.env[name] = value end
-    return process.run(command), process.read(log)
+    return tracing.run(site:command(job), site.folder, CALLS, ...)
   end
 
   --- The moments before a job changes something on disk: some, and all that follow a renaming.
   local function moments(site, job)
-    local all, seen, chosen = {}, {}, {}
-    local result, calls = trace(site, job)
+    local chosen = {}
+    local result, log = trace(site, job)
     assert.equal(0, result.status, result.err)
-    for call in ("\n" .. calls):gmatch "\n%d+ +(%l%w*)%(" do
-      seen[call] = (seen[call] or 0) + 1
-      all[#all + 1] = ("inject=%s:signal=KILL:when=%d"):format(call, seen[call])
-    end
-    for i, moment in ipairs(all) do
-      local renamed = i > 1 and all[i - 1]:find "=rename"
-      if renamed or i * KILLS % #all < KILLS then chosen[#chosen + 1] = moment end
+    local all = tracing.calls(log)
+    for i, call in ipairs(all) do
+      local renamed = i > 1 and all[i - 1].name:find "^rename"
+      if renamed or i * KILLS % #all < KILLS then chosen[#chosen + 1] = call.moment end
     end
     return chosen
   end
@@ -389,7 +376,7 @@ describe("killed at any moment,", function()
 
   local function test(name, run, job)
     it(name, function()
-      if process.run { "strace", "true" }.status ~= 0 then return pending "needs strace" end
+      if tracing.lacks() then return pending(tracing.lacks()) end
       run(job)
     end)
   end

@@ -1,6 +1,7 @@
 --- Undo, killed: before any system call that leaves a mark, and run again.
 local process = require "tests.support.process"
 local shops = require "tests.support.shop"
+local tracing = require "tests.support.tracing"
 
 describe("undo, killed at any moment,", function()
   after_each(function() process.clean() end)
@@ -29,31 +30,20 @@ describe("undo, killed at any moment,", function()
 
   --- Undoes under strace; gives the result and the calls.
   local function trace(site, ...)
-    local log = site.folder .. "/trace"
-    local command = { "strace", "-f", "-o", log, "-e", "trace=" .. CALLS, ... }
-    for _, word in ipairs(site:command("undo", "1", "--reason", "wrong file")) do
-      command[#command + 1] = word
-    end
-    command.env = { ASAN_OPTIONS = "detect_leaks=0" } -- which can't work under strace
-    for name, value in pairs(site.env) do command.env[name] = value end
-    return process.run(command), process.read(log)
+    return tracing.run(site:command("undo", "1", "--reason", "wrong file"), site.folder, CALLS, ...)
   end
 
   --- The moments before a call, in equal steps through the run.
-  local function moments(calls)
-    local all, seen, chosen = {}, {}, {}
-    for call in ("\n" .. calls):gmatch "\n%d+ +(%l%w*)%(" do
-      seen[call] = (seen[call] or 0) + 1
-      all[#all + 1] = ("inject=%s:signal=KILL:when=%d"):format(call, seen[call])
-    end
-    for i, moment in ipairs(all) do
-      if i * KILLS % #all < KILLS then chosen[#chosen + 1] = moment end
+  local function moments(log)
+    local all, chosen = tracing.calls(log), {}
+    for i, call in ipairs(all) do
+      if i * KILLS % #all < KILLS then chosen[#chosen + 1] = call.moment end
     end
     return chosen
   end
 
   it("has done nothing or everything; again, it ends as one run would", function()
-    if process.run { "strace", "true" }.status ~= 0 then return pending "needs strace" end
+    if tracing.lacks() then return pending(tracing.lacks()) end
     local site = site_with_cycle()
     local clean, before = site:copy(), site:dump()
     local result, calls = trace(clean)

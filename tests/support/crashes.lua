@@ -88,12 +88,7 @@ end
 
 --- Eight products; the first two have shipped, unacknowledged; the last has no item yet.
 local function fill(oms)
-  local shop = shops.new { oms = oms }
-  shop:facility("NY", "101")
-  for i = 1, 8 do
-    shop:product("P" .. i, "SKU-" .. i)
-    if i < 8 then shop:item(tostring(10000 + i), "P" .. i, "NY", 10, 10) end
-  end
+  local shop = shops.of_eight(oms)
   shop:ship("10001", "2026-11-23 20:00:00", 2)
   shop:ship("10002", "2026-11-23 23:00:00", 1)
   shop:insert("variance_reason", { variance_reason_id = "VAR_DAMAGED", description = "Damaged" })

@@ -111,4 +111,18 @@ function Shop:totals(where)
   return ("%g/%g"):format(row.qoh, row.atp)
 end
 
-return { new = new }
+--- A shop at New York with eight products, P1 to P8 (SKU-1 to SKU-8), at 10/10; the last has no
+--- item yet.
+---@param oms tallyman.Database
+---@return table shop
+local function of_eight(oms)
+  local shop = new { oms = oms }
+  shop:facility("NY", "101")
+  for i = 1, 8 do
+    shop:product("P" .. i, "SKU-" .. i)
+    if i < 8 then shop:item(tostring(10000 + i), "P" .. i, "NY", 10, 10) end
+  end
+  return shop
+end
+
+return { new = new, of_eight = of_eight }

@@ -34,6 +34,14 @@ function site.new(fill)
   return self
 end
 
+--- Gives the site job scripts of its own.
+---@param settings? string the text of another settings.lua
+function Site:own_scripts(settings)
+  self.scripts = self.folder .. "/scripts"
+  process.must("cp", "-r", process.root .. "/scripts", self.folder)
+  if settings then process.write(self.scripts .. "/settings.lua", settings) end
+end
+
 --- Makes the folder the site's own.
 function Site:settle_in(folder)
   local clock = self.env and self.env.TALLYMAN_NOW
