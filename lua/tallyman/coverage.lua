@@ -7,6 +7,33 @@ local coverage = {}
 
 -- PostgreSQL joins whole tables without an index, and would have to keep one up with every update.
 local TABLES = [[
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_counted (
+    line integer NOT NULL {sqlite PRIMARY KEY},
+    product_id varchar(20) NOT NULL,
+    facility_id varchar(20) NOT NULL,
+    location text,
+    units bigint NOT NULL
+  );
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_item (
+    item_id varchar(20) NOT NULL {sqlite PRIMARY KEY},
+    line integer NOT NULL,
+    qoh bigint NOT NULL,
+    atp bigint NOT NULL,
+    ledger_qoh bigint NOT NULL,
+    ledger_atp bigint NOT NULL,
+    last_seq bigint NOT NULL
+  );
+  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_recent (
+    line integer NOT NULL,
+    inventory_item_id varchar(20) NOT NULL,
+    inventory_item_detail_seq_id varchar(20) NOT NULL,
+    effective_date timestamp,
+    quantity_on_hand_diff numeric(18,6),
+    available_to_promise_diff numeric(18,6),
+    reason_enum_id varchar(60),
+    physical_inventory_id varchar(20),
+    shipment_id varchar(20)
+  );
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_pair (
     line integer NOT NULL {sqlite PRIMARY KEY},
     product_id varchar(20) NOT NULL,
@@ -15,25 +42,19 @@ local TABLES = [[
     units bigint NOT NULL,
     item_id varchar(20),
     created integer NOT NULL,
-    qoh bigint,
-    atp bigint,
-    ledger_qoh bigint,
-    ledger_atp bigint,
-    delta bigint,
-    deduction bigint
-  );
-  CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_item (
-    item_id varchar(20) NOT NULL {sqlite PRIMARY KEY},
-    line integer NOT NULL,
     qoh bigint NOT NULL,
     atp bigint NOT NULL,
     ledger_qoh bigint NOT NULL,
-    ledger_atp bigint NOT NULL
+    ledger_atp bigint NOT NULL,
+    delta bigint NOT NULL,
+    deduction bigint NOT NULL
   );
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_uncounted (reason varchar(60) PRIMARY KEY);
   CREATE TEMPORARY TABLE IF NOT EXISTS tallyman_ours (id varchar(20) PRIMARY KEY);
-  DELETE FROM tallyman_pair;
+  DELETE FROM tallyman_counted;
   DELETE FROM tallyman_item;
+  DELETE FROM tallyman_recent;
+  DELETE FROM tallyman_pair;
   DELETE FROM tallyman_uncounted;
   DELETE FROM tallyman_ours;
 ]]
@@ -99,7 +120,8 @@ local function reject_lost_pairs(db)
       AND o.product_id = tallyman_row.product_id AND o.facility_id = tallyman_row.facility_id)]]
 end
 
---- Turns resolved rows into pairs: duplicates, contradictions, lost rows, sums.
+--- Turns resolved rows into what the file counts of each pair: duplicates, contradictions, lost
+--- rows, sums.
 ---@param oms tallyman.Oms
 ---@return integer duplicates rows that said the same again
 function coverage.pair_up(oms)
@@ -108,52 +130,50 @@ function coverage.pair_up(oms)
   local duplicates = drop_duplicates(db)
   decide_contradictions(db, oms.settings)
   reject_lost_pairs(db)
-  db:run [[INSERT INTO tallyman_pair (line, product_id, facility_id, location, units, created)
-    SELECT r.line, r.product_id, r.facility_id, r.location, pair.units, 0
+  db:run [[INSERT INTO tallyman_counted (line, product_id, facility_id, location, units)
+    SELECT r.line, r.product_id, r.facility_id, r.location, pair.units
     FROM (SELECT MIN(line) AS first, SUM(units) AS units FROM tallyman_row
       WHERE fault IS NULL AND dropped = 0 GROUP BY product_id, facility_id) pair
     JOIN tallyman_row r ON r.line = pair.first]]
-  oms:analyze "tallyman_pair"
+  oms:analyze "tallyman_counted"
   return duplicates
 end
 
 -- ---- totals ----
 
---- The pairs' items, with their totals and the sums of their ledger. CROSS JOIN makes SQLite begin
---- with the table before it, which is the smaller one; PostgreSQL doesn't mind.
-local ITEMS = [[INSERT INTO tallyman_item (item_id, line, qoh, atp, ledger_qoh, ledger_atp)
-  SELECT i.inventory_item_id, p.line, {units i.quantity_on_hand_total},
-    {units i.available_to_promise_total}, COALESCE(SUM({units d.quantity_on_hand_diff}), 0),
-    COALESCE(SUM({units d.available_to_promise_diff}), 0)
-  FROM tallyman_pair p CROSS JOIN inventory_item i
+--- The pairs' items, with their totals, the sums of their ledger and its last number. CROSS JOIN
+--- makes SQLite begin with the table before it, which is the smaller one; PostgreSQL doesn't mind.
+local ITEMS = [[INSERT INTO tallyman_item (item_id, line, qoh, atp, ledger_qoh, ledger_atp,
+    last_seq)
+  SELECT i.inventory_item_id, c.line, {units i.quantity_on_hand_total},
+    {units i.available_to_promise_total}, {sum d.quantity_on_hand_diff},
+    {sum d.available_to_promise_diff},
+    COALESCE(MAX({number d.inventory_item_detail_seq_id}), 0)
+  FROM tallyman_counted c CROSS JOIN inventory_item i
   LEFT JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
-  WHERE i.product_id = p.product_id AND i.facility_id = p.facility_id
-  GROUP BY i.inventory_item_id, p.line, i.quantity_on_hand_total, i.available_to_promise_total]]
+  WHERE i.product_id = c.product_id AND i.facility_id = c.facility_id
+  GROUP BY i.inventory_item_id, c.line, i.quantity_on_hand_total, i.available_to_promise_total]]
 
-local FACTS = [[UPDATE tallyman_pair SET item_id = facts.item_id, qoh = facts.qoh, atp = facts.atp,
-    ledger_qoh = facts.ledger_qoh, ledger_atp = facts.ledger_atp
-  FROM (SELECT p.line AS at, MIN({bytes t.item_id}) AS item_id, COALESCE(SUM(t.qoh), 0) AS qoh,
-      COALESCE(SUM(t.atp), 0) AS atp, COALESCE(SUM(t.ledger_qoh), 0) AS ledger_qoh,
-      COALESCE(SUM(t.ledger_atp), 0) AS ledger_atp
-    FROM tallyman_pair p LEFT JOIN tallyman_item t ON t.line = p.line GROUP BY p.line) facts
-  WHERE line = facts.at]]
-
---- Fills in what stands in the OMS now, and makes items for pairs that have none.
+--- Lists the pairs' items as they stand in the OMS now.
 ---@param oms tallyman.Oms
----@return integer created items
 function coverage.look_up(oms)
   oms.db:run(ITEMS)
   oms:analyze "tallyman_item"
-  oms.db:run(FACTS)
-  oms:analyze "tallyman_pair" -- that each row was written twice mustn't pass for twice as many
-  return oms:number_new_items "tallyman_pair"
 end
 
 -- ---- the deduction ----
 
---- The items t of pairs with their ledger rows d.
-local LEDGER = [[tallyman_item t CROSS JOIN inventory_item_detail d
-  WHERE d.inventory_item_id = t.item_id]]
+--- The ledger rows since the snapshot, and those without a time. An item has years of others, which
+--- are read once only, for its sums. Nobody adds any while the items are locked.
+local RECENT = [[INSERT INTO tallyman_recent (line, inventory_item_id,
+    inventory_item_detail_seq_id, effective_date, quantity_on_hand_diff, available_to_promise_diff,
+    reason_enum_id, physical_inventory_id, shipment_id)
+  SELECT t.line, d.inventory_item_id, d.inventory_item_detail_seq_id, d.effective_date,
+    d.quantity_on_hand_diff, d.available_to_promise_diff, d.reason_enum_id,
+    d.physical_inventory_id, d.shipment_id
+  FROM tallyman_item t CROSS JOIN inventory_item_detail d
+  WHERE d.inventory_item_id = t.item_id
+    AND COALESCE({stamp d.effective_date}, '9') > :snapshot]]
 
 --- An issuance s whose goods left for a customer, of a shipment h that counts as shipped.
 local SALE = [[item_issuance s
@@ -181,8 +201,8 @@ local NOT_A_SALE = "NOT EXISTS (SELECT 1 FROM " .. SALE .. [[
 
 --- Asks the settings' rule about every reason that occurs in the pairs' ledger since the snapshot.
 local function ask_about_reasons(oms, params)
-  local reasons = oms.db:all("SELECT DISTINCT d.reason_enum_id AS reason FROM " .. LEDGER
-    .. " AND d.reason_enum_id IS NOT NULL AND {stamp d.effective_date} > :counted_by", params)
+  local reasons = oms.db:all([[SELECT DISTINCT reason_enum_id AS reason FROM tallyman_recent
+    WHERE reason_enum_id IS NOT NULL AND {stamp effective_date} > :counted_by]], params)
   for _, row in ipairs(reasons) do
     if not oms.settings.reset.movement(row.reason) then
       oms.db:run("INSERT INTO tallyman_uncounted (reason) VALUES (:reason)", row)
@@ -202,23 +222,32 @@ local function params_of(oms, snapshot)
   }
 end
 
-local MOVED = "SELECT t.line AS at, -SUM({units %s}) AS units FROM " .. LEDGER
-  .. " AND {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
-  .. "%s GROUP BY t.line"
+local MOVED = "SELECT d.line AS at, -{sum %s} AS units FROM tallyman_recent d"
+  .. " WHERE {stamp d.effective_date} > :counted_by AND " .. NOT_OURS .. " AND " .. COUNTED
+  .. "%s GROUP BY d.line"
 
 local SHIPPED = [[ UNION ALL SELECT t.line, SUM({units s.quantity} - {units s.cancel_quantity})
   FROM ]] .. SALE .. [[ JOIN tallyman_item t ON t.item_id = s.inventory_item_id
   WHERE ]] .. SINCE .. " AND " .. UNKNOWN_TO_POS .. " GROUP BY t.line"
 
-local DEDUCT = [[UPDATE tallyman_pair SET deduction = sums.total, delta = tallyman_pair.units - %s
-  FROM (SELECT at, SUM(units) AS total
-    FROM (%s UNION ALL SELECT line, 0 FROM tallyman_pair) part GROUP BY at) sums
-  WHERE line = sums.at]]
+--- The pairs with what stands in the OMS, delta and deduction. Of a pair's items the one with the
+--- smallest id takes the delta.
+local PAIRS = [[INSERT INTO tallyman_pair (line, product_id, facility_id, location, units, item_id,
+    created, qoh, atp, ledger_qoh, ledger_atp, delta, deduction)
+  SELECT c.line, c.product_id, c.facility_id, c.location, c.units, has.item_id, 0,
+    COALESCE(has.qoh, 0), COALESCE(has.atp, 0), COALESCE(has.ledger_qoh, 0),
+    COALESCE(has.ledger_atp, 0), c.units - COALESCE(has.%s, 0), COALESCE(moved.units, 0)
+  FROM tallyman_counted c
+  LEFT JOIN (SELECT line AS at, MIN({bytes item_id}) AS item_id, SUM(qoh) AS qoh, SUM(atp) AS atp,
+      SUM(ledger_qoh) AS ledger_qoh, SUM(ledger_atp) AS ledger_atp
+    FROM tallyman_item GROUP BY line) has ON has.at = c.line
+  LEFT JOIN (SELECT at, SUM(units) AS units FROM (%s) part GROUP BY at) moved ON moved.at = c.line]]
 
---- Computes each pair's deduction D from what is committed now. Both parts in ONE statement, which
---- sees one state of the database: a shipment's status and an acknowledgement may be committed at
---- any time, for neither touches an item and its lock. Between two statements, an issuance whose
---- shipment turns SHIPPED would be a movement for the first and a shipment for the second: twice.
+--- Computes the pairs, with each one's deduction D from what is committed now. Both parts of D in
+--- ONE statement, which sees one state of the database: a shipment's status and an acknowledgement
+--- may be committed at any time, for neither touches an item and its lock. Between two statements,
+--- an issuance whose shipment turns SHIPPED would be a movement for the first and a shipment for
+--- the second: twice.
 ---@param oms tallyman.Oms
 ---@param snapshot integer
 ---@param method "exact_qoh"|"exact_atp"
@@ -226,15 +255,16 @@ local DEDUCT = [[UPDATE tallyman_pair SET deduction = sums.total, delta = tallym
 function coverage.deduct(oms, snapshot, method)
   local params = params_of(oms, snapshot)
   oms.db:run("INSERT INTO tallyman_ours (id) " .. cycle.ours)
+  oms.db:run(RECENT, params)
+  oms:analyze "tallyman_recent"
   ask_about_reasons(oms, params)
-  local total, parts
   if method == "exact_qoh" then
-    total = "qoh"
-    parts = MOVED:format("d.quantity_on_hand_diff", " AND " .. NOT_A_SALE) .. SHIPPED
+    oms.db:run(PAIRS:format("qoh",
+      MOVED:format("d.quantity_on_hand_diff", " AND " .. NOT_A_SALE) .. SHIPPED), params)
   else
-    total, parts = "atp", MOVED:format("d.available_to_promise_diff", "")
+    oms.db:run(PAIRS:format("atp", MOVED:format("d.available_to_promise_diff", "")), params)
   end
-  oms.db:run(DEDUCT:format(total, parts), params)
+  oms:analyze "tallyman_pair"
   return params
 end
 
@@ -255,7 +285,6 @@ function coverage.doubts(oms, params, stale_before)
   end
   local sale = "FROM " .. SALE .. [[ JOIN tallyman_item t ON t.item_id = s.inventory_item_id
     JOIN tallyman_pair p ON p.line = t.line]]
-  local movement = "FROM " .. LEDGER
   return {
     stale = deducts_sales and list([[SELECT 'order ' || s.order_id || ', shipment '
         || s.shipment_id || ', product ' || p.product_id || ' at ' || p.facility_id AS text ]]
@@ -264,17 +293,18 @@ function coverage.doubts(oms, params, stale_before)
         OR {stamp s.issued_date_time} IS NULL
         OR {stamp s.issued_date_time} < :stale_before)]]) or {},
     uncertain = lags and list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
-        || d.inventory_item_detail_seq_id || ' of ' || d.effective_date AS text ]] .. movement
-      .. " AND {stamp d.effective_date} > :snapshot AND {stamp d.effective_date} <= :counted_by"
-      .. " AND " .. NOT_OURS .. [[
+        || d.inventory_item_detail_seq_id || ' of ' || d.effective_date AS text
+      FROM tallyman_recent d
+      WHERE {stamp d.effective_date} > :snapshot AND {stamp d.effective_date} <= :counted_by
+        AND ]] .. NOT_OURS .. [[
       UNION ALL SELECT 'acknowledgement of order ' || a.order_id || ' of ' || a.created_date ]]
       .. sale .. [[ JOIN order_fulfillment_history a ON a.order_id = s.order_id
         AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id
       WHERE {stamp a.created_date} > :snapshot AND {stamp a.created_date} <= :acknowledged_by]])
       or {},
     timeless = list([[SELECT 'ledger row ' || d.inventory_item_id || '/'
-        || d.inventory_item_detail_seq_id || ' has no time' AS text ]] .. movement
-      .. [[ AND {stamp d.effective_date} IS NULL
+        || d.inventory_item_detail_seq_id || ' has no time' AS text
+      FROM tallyman_recent d WHERE {stamp d.effective_date} IS NULL
       UNION ALL SELECT 'acknowledgement of order ' || s.order_id || ' has no time' ]] .. sale
       .. [[ JOIN order_fulfillment_history a ON a.order_id = s.order_id
         AND a.order_item_seq_id = s.order_item_seq_id AND a.shipment_id = s.shipment_id

@@ -2,6 +2,7 @@
 --- named (:name) and always bound; a list as a parameter becomes as many. In SQL text, {units X}
 --- and its like stand for what differs between databases:
 ---   {units X}   a quantity as an integer number of millionths, NULL being 0
+---   {sum X}     the sum of quantities, likewise; 0 where there is none
 ---   {stamp X}   a time in a form that compares rightly: text with milliseconds
 ---   {amount X}  millionths back into a quantity
 ---   {seq X}     a number as a sequence id of five digits

@@ -7,6 +7,7 @@ local driver = {
   macros = {
     units = "CAST(ROUND(COALESCE(%s, 0) * 1000000) AS INTEGER)",
     stamp = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', %s)",
+    sum = "COALESCE(SUM(CAST(ROUND(COALESCE(%s, 0) * 1000000) AS INTEGER)), 0)",
     amount = "((%s) / 1000000.0)",
     decimal = "rtrim(rtrim(printf('%%.6f', (%s) / 1000000.0), '0'), '.')",
     seq = "printf('%%05d', %s)",

@@ -30,7 +30,7 @@ function statements.translate(self, sql)
   local count
   repeat
     sql, count = sql:gsub("{(%l+) ([^{}]*)}", function(name, expression)
-      return (macros[name]:format(expression))
+      return (macros[name]:format(expression, expression))
     end)
   until count == 0
   return sql

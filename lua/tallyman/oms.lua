@@ -20,7 +20,8 @@ local BOOKING = [[
     units bigint NOT NULL,
     reason varchar(20) NOT NULL,
     physical_inventory_id varchar(20) NOT NULL,
-    comments varchar(255)
+    comments varchar(255),
+    last_seq bigint
   );
   DELETE FROM tallyman_booking;
 ]]
@@ -170,20 +171,24 @@ function Oms:number_new_items(source)
   return count
 end
 
---- Begins a set of bookings: rows of tallyman_booking, written by book().
+--- Begins a set of bookings: rows of tallyman_booking, written by book(). last_seq is the largest
+--- number in the item's ledger, where that is known.
 function Oms:begin_booking() self.db:script(BOOKING) end
 
 --- Writes what tallyman_booking lists: a ledger row and a variance row each, both quantities moved
 --- alike, and the items' totals.
 function Oms:book()
+  self.db:run [[UPDATE tallyman_booking SET last_seq = COALESCE((
+      SELECT MAX({number d.inventory_item_detail_seq_id}) FROM inventory_item_detail d
+      WHERE d.inventory_item_id = tallyman_booking.inventory_item_id), 0)
+    WHERE last_seq IS NULL]]
+  self:analyze "tallyman_booking"
   self.db:run([[
     INSERT INTO inventory_item_detail (inventory_item_id, inventory_item_detail_seq_id,
       effective_date, quantity_on_hand_diff, available_to_promise_diff, reason_enum_id,
       physical_inventory_id, description)
     SELECT b.inventory_item_id,
-      {seq COALESCE((SELECT MAX({number d.inventory_item_detail_seq_id})
-        FROM inventory_item_detail d WHERE d.inventory_item_id = b.inventory_item_id), 0)
-        + ROW_NUMBER() OVER (PARTITION BY b.inventory_item_id ORDER BY b.number)},
+      {seq b.last_seq + ROW_NUMBER() OVER (PARTITION BY b.inventory_item_id ORDER BY b.number)},
       :now, {amount b.units}, {amount b.units}, b.reason, b.physical_inventory_id, b.comments
     FROM tallyman_booking b]], { now = self:stamp(clock.now()) })
   self.db:run [[

@@ -11,16 +11,19 @@ local PAIRS = [[
     UNION ALL SELECT variance_id FROM tallyman_cycle
       WHERE cycle_id = :cycle_id AND variance_id IS NOT NULL
   ), now AS (
-    SELECT i.product_id, i.facility_id, SUM({units i.TOTAL}) AS total
-    FROM inventory_item i GROUP BY i.product_id, i.facility_id
+    SELECT i.product_id, i.facility_id, {sum i.TOTAL} AS total
+    FROM tallyman_coverage c
+    JOIN inventory_item i ON i.product_id = c.product_id AND i.facility_id = c.facility_id
+    WHERE c.cycle_id = :cycle_id
+    GROUP BY i.product_id, i.facility_id
   ), ledger AS (
-    SELECT i.product_id, i.facility_id, SUM({units d.DIFF}) AS booked,
+    SELECT i.product_id, i.facility_id, {sum d.DIFF} AS booked,
       SUM(CASE WHEN d.physical_inventory_id IN (SELECT id FROM own) THEN {units d.DIFF} ELSE 0 END)
         AS ours
-    FROM inventory_item i
+    FROM tallyman_coverage c
+    JOIN inventory_item i ON i.product_id = c.product_id AND i.facility_id = c.facility_id
     JOIN inventory_item_detail d ON d.inventory_item_id = i.inventory_item_id
-    WHERE EXISTS (SELECT 1 FROM tallyman_coverage c WHERE c.cycle_id = :cycle_id
-      AND c.product_id = i.product_id AND c.facility_id = i.facility_id)
+    WHERE c.cycle_id = :cycle_id
     GROUP BY i.product_id, i.facility_id
   )
   SELECT c.product_id, c.facility_id,

@@ -110,9 +110,11 @@ local function book_deltas(night, oms, filtered)
   oms:ensure_reason("VAR_EXT_RESET", "Reset to the counts of an external system")
   oms:begin_booking()
   oms.db:run([[INSERT INTO tallyman_booking (number, inventory_item_id, units, reason,
-      physical_inventory_id, comments)
-    SELECT line, item_id, delta, 'VAR_EXT_RESET', :reset_id, :comment
-    FROM tallyman_pair WHERE delta <> 0]], { reset_id = reset_id, comment = comment })
+      physical_inventory_id, comments, last_seq)
+    SELECT p.line, p.item_id, p.delta, 'VAR_EXT_RESET', :reset_id, :comment,
+      COALESCE(t.last_seq, 0)
+    FROM tallyman_pair p LEFT JOIN tallyman_item t ON t.item_id = p.item_id
+    WHERE p.delta <> 0]], { reset_id = reset_id, comment = comment })
   oms:book()
   return reset_id
 end
@@ -131,8 +133,9 @@ local function compute(oms, filtered, counts)
   local figures = { rows = counts.rows, ignored = counts.ignored, file = filtered.path,
     snapshot = time.text(filtered.snapshot) }
   figures.duplicates = coverage.pair_up(oms)
-  figures.created = coverage.look_up(oms)
+  coverage.look_up(oms)
   local params = coverage.deduct(oms, filtered.snapshot, oms.settings.reset.method)
+  figures.created = oms:number_new_items "tallyman_pair"
   figures.covered = oms.db:value "SELECT COUNT(*) FROM tallyman_pair"
   figures.unplaced = oms.db:value("SELECT COUNT(*) FROM tallyman_pair WHERE created = 1 AND "
     .. oms.alien_location)

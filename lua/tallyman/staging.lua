@@ -77,8 +77,11 @@ local function clean(text)
   return (text:gsub("\0", "\u{FFFD}"))
 end
 
---- A text as a field of CSV, in quotes: empty is not NULL.
-local function field_of(text) return '"' .. text:gsub('"', '""') .. '"' end
+--- A text as a field of CSV, in quotes: empty is not NULL. Most texts have nothing to be changed.
+local function field_of(text)
+  if text and text:find '[^%w%-_ .]' then text = clean(text):gsub('"', '""') end
+  return '"' .. (text or "") .. '"'
+end
 
 --- Rows of tallyman_row as CSV, given to the database many at a time.
 local Batch = {}
@@ -98,7 +101,7 @@ function Batch:add(oms, row, plan, comma)
   local units = given and quantity.parse(given, comma)
   local fault, field = own_fault(row, plan, units)
   local texts = {}
-  for i, name in ipairs(TEXTS) do texts[i] = field_of(clean(row[name])) end
+  for i, name in ipairs(TEXTS) do texts[i] = field_of(row[name]) end
   self[#self + 1] = ("%d,%s,%s,%s,%s,%s,0,0,0\n"):format(row.line,
     table.concat(texts, ",", 1, 5), units or "", table.concat(texts, ",", 6),
     fault and field_of(fault) or "", field and field_of(field) or "")
@@ -170,34 +173,33 @@ local function mark(oms, fault, field, condition)
     :format(field, condition), { fault = fault })
 end
 
-local function resolve_facilities(db)
-  db:run [[UPDATE tallyman_row SET facilities = 1, facility_id = facility_given
-    WHERE facility_given <> ''
-      AND EXISTS (SELECT 1 FROM facility f WHERE f.facility_id = facility_given)]]
-  db:run [[UPDATE tallyman_row SET facilities = found.number,
-      facility_id = CASE WHEN found.number = 1 THEN found.id END
-    FROM (SELECT f.external_id, COUNT(*) AS number, MIN(f.facility_id) AS id FROM facility f
-      WHERE f.external_id <> '' GROUP BY f.external_id) found
-    WHERE facility_given = '' AND external_given = found.external_id]]
-end
-
-local function resolve_products(db, now)
-  db:run([[UPDATE tallyman_row SET products = found.number,
-      product_id = CASE WHEN found.number = 1 THEN found.id END
-    FROM (SELECT r.line AS at, COUNT(DISTINCT g.product_id) AS number, MIN(g.product_id) AS id
-      FROM tallyman_row r JOIN good_identification g ON ]]
-    .. MATCHES:format("r.id_value", "r.id_type") .. [[
-      WHERE r.id_value <> '' GROUP BY r.line) found
-    WHERE line = found.at]], { now = now })
-end
+--- Each row's facility and product, with how many there are; both are looked up in one go, for
+--- PostgreSQL writes a row anew with every change.
+local RESOLVE = [[UPDATE tallyman_row SET facilities = found.facilities,
+    facility_id = CASE WHEN found.facilities = 1 THEN found.facility_id END,
+    products = found.products,
+    product_id = CASE WHEN found.products = 1 THEN found.product_id END
+  FROM (SELECT r.line AS at,
+      CASE WHEN f.facility_id IS NOT NULL THEN 1 ELSE COALESCE(e.number, 0) END AS facilities,
+      COALESCE(f.facility_id, e.id) AS facility_id,
+      COALESCE(p.number, 0) AS products, p.id AS product_id
+    FROM tallyman_row r
+    LEFT JOIN facility f ON f.facility_id = r.facility_given AND r.facility_given <> ''
+    LEFT JOIN (SELECT external_id, COUNT(*) AS number, MIN(facility_id) AS id FROM facility
+      WHERE external_id <> '' GROUP BY external_id) e
+      ON e.external_id = r.external_given AND r.facility_given = ''
+    LEFT JOIN (SELECT t.line, COUNT(DISTINCT g.product_id) AS number, MIN(g.product_id) AS id
+      FROM tallyman_row t JOIN good_identification g ON ]]
+    .. MATCHES:format("t.id_value", "t.id_type") .. [[
+      WHERE t.id_value <> '' GROUP BY t.line) p ON p.line = r.line) found
+  WHERE line = found.at]]
 
 --- Resolves facilities and products, and marks rows that can't be.
 ---@param oms tallyman.Oms
 ---@param product_ids boolean whether PRODUCT_ID is an identifier type
 function staging.resolve(oms, product_ids)
   local now = oms:stamp(clock.now())
-  resolve_facilities(oms.db)
-  resolve_products(oms.db, now)
+  oms.db:run(RESOLVE, { now = now })
   if product_ids then
     oms.db:run [[UPDATE tallyman_row SET products = 1, product_id = id_value
       WHERE product_id IS NULL AND UPPER({bytes id_type}) = 'PRODUCT_ID'
