@@ -38,6 +38,9 @@ local SKIP = {
   { "^:[:=]", function(_, _, stop) return stop end },
 }
 
+--- What any token, and any parameter, begins with: nothing else needs a look.
+local BEGINS = "[%w_\x80-\xFF%-/'\"$:]"
+
 --- The end of the token at `at`; a parameter's name when it is one.
 local function token(text, at)
   for _, skip in ipairs(SKIP) do
@@ -58,15 +61,16 @@ end
 ---@param text string
 ---@return tallyman.ParsedSql
 function db_sql.parse(text)
-  local texts, names, at, from = {}, {}, 1, 1
-  while at <= #text do
+  local texts, names, from = {}, {}, 1
+  local at = text:find(BEGINS, 1)
+  while at do
     local stop, name = token(text, at)
     if name then
       texts[#texts + 1] = text:sub(from, at - 1)
       names[#names + 1] = name
       from = stop + 1
     end
-    at = stop + 1
+    at = text:find(BEGINS, stop + 1)
   end
   texts[#texts + 1] = text:sub(from)
   return { texts = texts, names = names }
