@@ -20,8 +20,7 @@ static char current[256];   /* the zone that tzset was told last; "" = the syste
 static char *system_zone;   /* TZ as the program found it */
 static bool zone_was_asked; /* current and system_zone are valid */
 
-/* The system's own time. */
-static double system_now(void) {
+double clock_system_now(void) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
@@ -40,12 +39,12 @@ bool clock_start(struct failure *failure) {
     return fail(failure, EXIT_CONFIGURATION,
                 "TALLYMAN_NOW is '%s'; write it as 2026-11-24T02:00:00Z", text);
   }
-  shift = (double)seconds + fraction - system_now();
+  shift = (double)seconds + fraction - clock_system_now();
   is_set = true;
   return true;
 }
 
-double clock_now(void) { return system_now() + shift; }
+double clock_now(void) { return clock_system_now() + shift; }
 
 bool clock_is_set(void) { return is_set; }
 

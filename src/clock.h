@@ -10,6 +10,9 @@ bool clock_start(struct failure *failure);
 /* Seconds since 1970-01-01 UTC. */
 double clock_now(void);
 
+/* The same by the system's own clock. */
+double clock_system_now(void);
+
 /* Whether TALLYMAN_NOW moved the clock. */
 bool clock_is_set(void);
 

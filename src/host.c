@@ -38,7 +38,7 @@ static const char USAGE[] =
     "  --version   print the version\n"
     "  --help      print this\n"
     "\n"
-    "A job takes --json; a flow takes once, report or check.\n"
+    "A job takes --json; a flow takes run, once, plan, status, report or check.\n"
     "Exit codes: 0 done, 1 script error, 3 refused, 64 usage, 65 bad data, 66 no such input,\n"
     "69 unavailable, 70 internal, 73/74 can't write, 75 try again, 77 not permitted, 78 "
     "settings.\n";

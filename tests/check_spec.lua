@@ -240,14 +240,14 @@ describe("a flow", function()
     finds(tallyman(path_of "nightly", "check"), "filter_inventory", line, "active_product")
   end)
 
-  it("without a verb, with an unknown one or too many answers 64 in one line", function()
-    for _, arguments in ipairs { {}, { "onec" }, { "once", "x" }, { "report", "tomorrow" },
+  it("with an unknown verb or too many words answers 64 in one line", function()
+    for _, arguments in ipairs { { "onec" }, { "run", "x" }, { "once", "x" }, { "report", "tomorrow" },
       { "report", "2026-02-30" }, { "check", "x" } } do
       local result = tallyman(path_of "nightly", table.unpack(arguments))
       assert.equal(64, result.code, table.concat(arguments, " "))
       assert.matches("^tallyman: [^\n]+\n$", result.err)
       assert.equal("", result.out)
     end
-    assert.matches("once, report[^\n]*check", tallyman(path_of "nightly").err)
+    assert.matches("run, once, plan[^\n]*report[^\n]*check", tallyman(path_of "nightly", "x").err)
   end)
 end)

@@ -36,6 +36,7 @@ local CLASSES = {
   file = { Source = "native.source", Sink = "native.sink" },
   host = {},
   pg = { Connection = "native.pg_connection", Statement = "native.pg_statement" },
+  process = { Watch = "native.watch" },
   sftp = { Session = "native.sftp_session" },
   sqlite = { Database = "native.database", Statement = "native.statement" },
 }

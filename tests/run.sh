@@ -40,7 +40,8 @@ DATABASES='/(pg|db|lease|tables|dry_run)[a-z_]*_spec\.lua$'
 # the other specs, and for the time's sake large files on long links (run them by hand when
 # sftp_lanes.c changes).
 ONCE='/(pg_(jobs|races|crash|retailer|demo|locks)|lease|tables|dry_run|sftp_lanes|cases|deduction'
-ONCE="$ONCE|reset|variance|guards|force|undo|undo_killed|docs|readme)_spec\\.lua\$"
+ONCE="$ONCE|model|reset|variance|guards|force|undo|undo_killed|timetable|keeper|docs|readme)_spec"
+ONCE="$ONCE\\.lua\$"
 
 share() { # links, databases or others
   case $1 in
@@ -74,8 +75,7 @@ ctests=$(ls tests/c/*_test.c 2>/dev/null | sed 's|.*/\(.*\)\.c|\1|')
 
 targets() { for test in $ctests; do printf '%s/tests/%s ' "$1" "$test"; done; }
 
-# Both builds' specs run at the same time, and after the first what else there is. The model test is
-# run in full by the first; by the sanitizer build a part of it is enough.
+# Both builds' specs run at the same time, and after the first what else there is.
 plain='' sanitized=''
 if build all $(targets build); then
   for test in $ctests; do c_test build "$test"; done
@@ -92,7 +92,6 @@ fi
 if build asan ASAN_TARGETS="$(targets build/asan)"; then
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
   export LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0"
-  export TALLYMAN_MODEL_RUNS=20 TALLYMAN_MODEL_HOST="$PWD/build/asan/tallyman"
   for test in $ctests; do c_test build/asan "$test"; done
   run_share links build/asan/tallyman "$scratch/sanitized" "$ONCE" &
   sanitized=$!
@@ -100,7 +99,7 @@ if build asan ASAN_TARGETS="$(targets build/asan)"; then
     run_share "$name" build/asan/tallyman "$scratch/sanitized" "$ONCE"
   done
   wait "$sanitized"
-  unset ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS TALLYMAN_MODEL_RUNS TALLYMAN_MODEL_HOST
+  unset ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS
 fi
 if [ -n "$plain" ]; then
   wait "$plain"

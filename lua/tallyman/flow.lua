@@ -4,64 +4,64 @@ local clock = require "tallyman.clock"
 local failure = require "tallyman.failure"
 local host = require "native.host"
 local log = require "tallyman.log"
+local outlook = require "tallyman.outlook"
 local report = require "tallyman.report"
-local stdlib = require "posix.stdlib"
+local process = require "native.process"
 local store = require "tallyman.store"
-local signal = require "posix.signal"
 local time = require "tallyman.time"
-local unistd = require "posix.unistd"
-local wait = require "posix.sys.wait"
+local timetable = require "tallyman.timetable"
+local validate = require "tallyman.validate"
 
 ---@class tallyman.Flow
 ---@field flow string its name
 ---@field jobs string[] names of the scripts beside it, in the order of the night
+---@field timezone? string IANA name; that of the settings by default
+---@field retry? (string|number)[] waits between attempts; the last one repeats
 
 local flow = {}
+
+--- A shape's check: no job stands there twice.
+local function check_names(jobs)
+  local seen = {}
+  for _, name in ipairs(jobs) do
+    if seen[name] then return ("names '%s' twice"):format(name) end
+    seen[name] = true
+  end
+end
 
 ---@type tallyman.Shape
 flow.shape = { type = "table", fields = {
   flow = { type = "string" },
-  jobs = { type = "table", each = { type = "string", check = function(name)
+  jobs = { type = "table", check = check_names, each = { type = "string", check = function(name)
     if name:find "[^%w_%-]" then return ("'%s' is no name of a job script"):format(name) end
   end } },
+  timezone = { type = "string|nil", check = validate.zone },
+  retry = { type = "table|nil", check = function(waits)
+    if #waits == 0 then return "must name at least one wait" end
+  end, each = { type = "string|number", check = validate.duration } },
 } }
 
-local KILL_AFTER = 128
+local HANGUP = 128 + 1 -- SIGHUP
 
---- Waits for a child. What ends the wait (a signal) is passed on to the child, which is waited for,
---- and then raised.
-local function wait_for(child)
-  local stopped
-  while true do
-    local ok, pid, how, status = pcall(wait.wait, child)
-    if ok and pid == child then
-      if stopped then error(stopped, 0) end
-      return how == "exited" and status or KILL_AFTER + status
-    end
-    if not ok then
-      stopped = pid
-      signal.kill(child, signal.SIGTERM)
-    end
-  end
-end
+--- Waits between the attempts of what may pass.
+flow.RETRY = { "1m", "2m", "4m", "8m", "15m" }
 
---- Runs a script in a process of its own; gives its exit code.
+--- Runs a script in a process of its own; gives its exit code, or 128 + the signal that ended it.
+--- What ends the wait (a signal) ends the process, too.
 ---@param path string
 ---@param arguments? string[]
 ---@return integer
 function flow.run_script(path, arguments)
   io.stdout:flush()
-  local command = { path, table.unpack(arguments or {}) }
-  if clock.is_set() then
-    stdlib.setenv("TALLYMAN_NOW", time.iso(clock.now()))
+  local now = clock.is_set() and { "TALLYMAN_NOW=" .. time.iso(clock.now()) } or nil
+  local watch <close> = failure.check(process.watch())
+  failure.check(watch:start({ host.executable, path, table.unpack(arguments or {}) },
+    { environment = now }))
+  while true do
+    local event, _, code = failure.check(watch:wait())
+    if event == "process" then return code end
+    if event == "hangup" then failure.raise(HANGUP, "stopped: the terminal is gone") end
   end
-  local child, message = unistd.fork()
-  if child == nil then failure.raise(failure.internal, "cannot fork: %s", message) end
-  if child == 0 then
-    unistd.exec(host.executable, command)
-    unistd._exit(127)
-  end
-  return wait_for(child)
 end
 
 --- Why a job can't run tonight: the first of its `after` that has not succeeded.
@@ -76,12 +76,16 @@ local function missing_dependency(job, settings, date)
   end
 end
 
---- Prints the report of a night: tonight's, or that of the date given.
-local function print_report(self, context, _, date)
-  date = date or time.night(clock.now(), context.settings.timezone)
+local function check_date(date)
   if not time.parts(date .. " 00:00") then
     failure.raise(failure.usage, "'%s' is no date; write it as 2026-11-24", date)
   end
+end
+
+--- Prints the report of a night: tonight's, or that of the date given.
+local function print_report(self, context, _, date)
+  date = date or time.night(clock.now(), context.settings.timezone)
+  check_date(date)
   local text, failures = report.text(self, context.settings, date)
   print(text)
   if failures > 0 then
@@ -111,17 +115,36 @@ local function once(self, context, path)
   return first_code
 end
 
---- The jobs that a job waits for and the flow doesn't have, in words.
-local function strangers(self, job, path)
-  local validate = require "tallyman.validate"
+--- What is wrong with a job as one of this flow, in words.
+local function misfits(self, job, path)
   local problems = {}
+  local function add(field, text)
+    problems[#problems + 1] = validate.problem(validate.place(path), { field }, text)
+  end
   for _, name in ipairs(job.after or {}) do
     if not (" " .. table.concat(self.jobs, " ") .. " "):find(" " .. name .. " ", 1, true) then
-      problems[#problems + 1] = validate.problem(validate.place(path), { "after" },
-        ("waits for '%s', which the flow '%s' doesn't have"):format(name, self.flow))
+      add("after", ("waits for '%s', which the flow '%s' doesn't have"):format(name, self.flow))
     end
   end
+  local field, text = timetable.fault(job)
+  if field then add(field, text) end
+  if not (job.at or job.after or job.every) then
+    add("name", ("job '%s' is never due: it needs at, after or every"):format(job.name))
+  end
   return problems
+end
+
+--- Raises (78) what is wrong with a flow's jobs among themselves.
+---@param self tallyman.Flow
+---@param jobs table<string, tallyman.Job>
+---@param folder string of the scripts
+function flow.check_jobs(self, jobs, folder)
+  local problems = {}
+  for _, name in ipairs(self.jobs) do
+    local path = ("%s/%s.lua"):format(folder, name)
+    table.move(misfits(self, jobs[name], path), 1, 20, #problems + 1, problems)
+  end
+  if #problems > 0 then failure.raise(failure.configuration, "%s", table.concat(problems, "\n")) end
 end
 
 --- Checks the flow's scripts and settings.
@@ -132,16 +155,40 @@ local function check(self, _, path)
     paths[#paths + 1] = ("%s/%s.lua"):format(script.folder(path), name)
   end
   local code = require "tallyman.check"(paths)
-  for i = 2, code == 0 and #paths or 0 do
-    for _, problem in ipairs(strangers(self, script.load_job(paths[i]), paths[i])) do
-      print(problem)
-      code = failure.configuration
-    end
-  end
-  return code
+  if code ~= 0 then return code end
+  local ok, problems = failure.catch(script.load_flow, path)
+  if ok then return 0 end
+  print(tostring(problems))
+  return failure.code(problems)
 end
 
-local VERBS = { once = once, report = print_report, check = check }
+--- Keeps the flow's timetable until it is stopped.
+local function run(_, _, path)
+  local script = require "tallyman.script"
+  return require "tallyman.flow_keep".run(path, function() return script.load_flow(path) end)
+end
+
+--- Prints when tonight's jobs, or those of a date, are due.
+local function plan(self, context, path, date)
+  local loaded = require "tallyman.script".load_flow(path)
+  date = date or time.night(clock.now(), self.timezone or context.settings.timezone)
+  check_date(date)
+  print(outlook.plan(loaded, date))
+  return 0
+end
+
+--- Prints what has become of tonight's jobs, or of those of a date.
+local function status(self, context, path, date)
+  local loaded = require "tallyman.script".load_flow(path)
+  date = date or time.night(clock.now(), self.timezone or context.settings.timezone)
+  check_date(date)
+  print(outlook.status(loaded, date))
+  return 0
+end
+
+local VERBS = { run = run, once = once, plan = plan, status = status, report = print_report,
+  check = check }
+local DATED = { plan = true, status = true, report = true }
 
 --- Runs a flow's verb.
 ---@param self tallyman.Flow
@@ -151,12 +198,13 @@ local VERBS = { once = once, report = print_report, check = check }
 ---@return integer exit_code
 function flow.main(self, context, path, arguments)
   log.zone = context.settings.timezone
-  local verb = VERBS[arguments[1] or ""]
+  local word = arguments[1] or "run"
+  local verb = VERBS[word]
   if not verb then
-    failure.raise(failure.usage, "flow %s: say what to do: once, report [DATE] or check%s",
-      self.flow, arguments[1] and (", not '%s'"):format(arguments[1]) or "")
+    failure.raise(failure.usage, "flow %s: say what to do: run, once, plan [DATE], status [DATE], "
+      .. "report [DATE] or check, not '%s'", self.flow, word)
   end
-  if #arguments > (verb == print_report and 2 or 1) then
+  if #arguments > (DATED[word] and 2 or 1) then
     failure.raise(failure.usage, "flow %s: '%s' is one argument too many", self.flow,
       arguments[#arguments])
   end

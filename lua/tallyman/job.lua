@@ -10,6 +10,7 @@ local night = require "tallyman.night"
 local preview = require "tallyman.preview"
 local store = require "tallyman.store"
 local time = require "tallyman.time"
+local timetable = require "tallyman.timetable"
 local validate = require "tallyman.validate"
 
 ---@class tallyman.Job
@@ -18,8 +19,12 @@ local validate = require "tallyman.validate"
 ---@field at? string local time of day, "01:30", once a night
 ---@field after? string[] jobs whose run of tonight must have succeeded
 ---@field wait? string|number how long after them
----@field anyway? boolean `once` runs it although they haven't succeeded: it decides by the data
+---@field anyway? boolean it is run although they haven't succeeded: it decides by the data
 ---@field latest? string local time of day; not done by then: failed
+---@field every? string|number for small extra jobs: so often, from `at` (or noon) until `latest`
+---@field days? string[] "mon", "tue", ...: only in nights of these mornings
+---@field time_limit? string|number how long a run may take; without it, until `latest`
+---@field memory_limit? string|integer bytes of memory that a run may have, "1g" by default
 ---@field takes? string[] what may stand behind its name: "--dry-run", "--force", "CYCLE", ...
 
 local time_of_day = { type = "string|nil", check = validate.time_of_day }
@@ -35,6 +40,10 @@ job.shape = { type = "table", fields = {
   after = { type = "table|nil", each = { type = "string" } },
   wait = { type = "string|number|nil", check = validate.duration },
   anyway = { type = "boolean|nil" },
+  every = { type = "string|number|nil", check = validate.duration },
+  days = { type = "table|nil", each = { type = "string", check = timetable.check_day } },
+  time_limit = { type = "string|number|nil", check = validate.duration },
+  memory_limit = { type = "string|number|nil", check = validate.size },
   takes = { type = "table|nil", each = { type = "string", check = arguments.check } },
 } }
 
@@ -54,6 +63,18 @@ end
 ---@field figures table
 ---@field message? string
 ---@field trace? string traceback of a script's own error
+
+--- Writes that the run began: as one of its own, or as the one that a flow has announced.
+local function begin(self, history, date)
+  local announced = os.getenv "TALLYMAN_RUN"
+  if not announced then return history:begin(self.name, date), date end
+  local night_of = history:claim(announced, self.name)
+  if not night_of then
+    failure.raise(failure.try_again, "%s: the run %s was given up, or is another process's: "
+      .. "nothing was done", self.name, announced)
+  end
+  return announced, night_of
+end
 
 --- Calls the job's function; what a dry run would have changed becomes a figure.
 local function call(self, tonight)
@@ -87,7 +108,8 @@ function job.run(self, context, options)
   local settings, dry = context.settings, options and options.dry_run
   local history <close> = (dry and store.look or store.open)(settings.state)
   local date = time.night(clock.now(), settings.timezone)
-  local run_id = dry and "dry-run" or history:begin(self.name, date)
+  local run_id = "dry-run"
+  if not dry then run_id, date = begin(self, history, date) end
   local tonight = night.new { settings = settings, job = self.name, run_id = run_id, date = date,
     store = history, make_keys = context.make_keys, options = options }
   local started = clock.now()

@@ -95,6 +95,27 @@ function script.settings()
   return found
 end
 
+--- Loads a flow, its jobs and its settings, as they are now.
+---@param path string
+---@return table loaded flow, jobs by name, settings
+function script.load_flow(path)
+  package.loaded.settings = nil
+  local chunk, message = script.compile(path)
+  if not chunk then failure.raise(failure.configuration, "%s", message) end
+  local value = chunk()
+  if type(value) ~= "table" or not script.is_flow(value) then
+    failure.raise(failure.configuration, "%s: returns no flow table", path)
+  end
+  script.check(value, path)
+  value.retry = value.retry or flow.RETRY
+  local loaded = { flow = value, jobs = {}, settings = script.settings() }
+  for _, name in ipairs(value.jobs) do
+    loaded.jobs[name] = script.load_job(("%s/%s.lua"):format(script.folder(path), name))
+  end
+  flow.check_jobs(value, loaded.jobs, script.folder(path))
+  return loaded
+end
+
 --- What jobs beside this one run in: the settings, and a way to make a list that is missing.
 ---@param path string a script of the same folder
 ---@return table context

@@ -3,7 +3,6 @@
 --- objects.
 local failure = require "tallyman.failure"
 local names = require "tallyman.names"
-local native_clock = require "native.clock"
 local secrets = require "tallyman.secrets"
 local time = require "tallyman.time"
 local validate = require "tallyman.validate"
@@ -36,12 +35,6 @@ local function url_like(example, ...)
     for _, pattern in ipairs(patterns) do if value:match(pattern) then return nil end end
     return ("'%s' is no %s"):format(secrets.hide(value), example)
   end }
-end
-
---- A shape's check: a time zone that the system knows.
-local function check_zone(value)
-  local offset, message = native_clock.offset(0, value)
-  return not offset and message or nil
 end
 
 --- A shape's check: a local time.
@@ -99,7 +92,7 @@ for _, column in ipairs(COLUMNS) do column_shapes[column] = optional_text end
 
 ---@type tallyman.Shape
 local SHAPE = { type = "table", fields = {
-  timezone = { type = "string|nil", check = check_zone },
+  timezone = { type = "string|nil", check = validate.zone },
   exchange = url_like("file:///DIR or sftp://USER@HOST/DIR", "^file:///", "^sftp://"),
   sftp = { type = "table", fields = {
     key = optional_text, known_hosts = optional_text, passphrase_file = optional_text,
@@ -124,7 +117,7 @@ local SHAPE = { type = "table", fields = {
   oms = { type = "table", fields = {
     database = url_like("sqlite:PATH, postgresql://USER@HOST/DATABASE or service=NAME",
       "^sqlite:.", "^postgres[ql]*://", "^service=."),
-    timezone = { type = "string", check = check_zone }, shipped = texts,
+    timezone = { type = "string", check = validate.zone }, shipped = texts,
     stale_days = not_negative, shipments_since = { type = "string|nil", check = check_time },
     lease = duration,
   } },

@@ -1,5 +1,6 @@
 --- Checks tables that people write (settings, jobs, flows) against a shape, and says every problem
 --- with its file and line.
+local clock = require "native.clock"
 local suggest = require "tallyman.suggest"
 
 ---@class tallyman.Shape
@@ -26,6 +27,25 @@ function validate.seconds(value)
   return rest == "" and total or nil
 end
 
+--- Bytes of a size: a number, or text such as "512k", "300m", "1g".
+---@param value any
+---@return integer? bytes nil when it is no size
+function validate.bytes(value)
+  if type(value) == "number" then return value >= 0 and math.tointeger(value) or nil end
+  local number, unit = tostring(value):match "^(%d+)([kmg]?)$"
+  local factors = { [""] = 1, k = 1024, m = 1024 ^ 2, g = 1024 ^ 3 }
+  return number and math.tointeger(tonumber(number) * factors[unit])
+end
+
+--- A shape's check for sizes.
+---@param value any
+---@return string?
+function validate.size(value)
+  if not validate.bytes(value) then
+    return ("'%s' is no size; write 1000000 (bytes), '300m' or '1g'"):format(tostring(value))
+  end
+end
+
 --- A shape's check for durations.
 ---@param value any
 ---@return string?
@@ -35,6 +55,14 @@ function validate.duration(value)
   end
 end
 
+--- A shape's check for time zones: the system must know them.
+---@param value string
+---@return string?
+function validate.zone(value)
+  local offset, message = clock.offset(0, value)
+  return not offset and message or nil
+end
+
 --- A shape's check for numbers that may not be negative.
 ---@param value number
 ---@return string?
@@ -42,12 +70,24 @@ function validate.not_negative(value)
   if value < 0 then return ("%s is negative"):format(value) end
 end
 
+--- Hour, minute and second of a time of day such as "01:30" or "01:30:15"; nil when it is none.
+---@param value string
+---@return integer? hour, integer? minute, integer? second
+function validate.clock_time(value)
+  local hour, minute, rest = value:match "^(%d%d):(%d%d)(.*)$"
+  local second = rest and (rest == "" and "0" or rest:match "^:(%d%d)$")
+  if not second or tonumber(hour) > 23 or tonumber(minute) > 59 or tonumber(second) > 59 then
+    return nil
+  end
+  return math.tointeger(tonumber(hour)), math.tointeger(tonumber(minute)),
+    math.tointeger(tonumber(second))
+end
+
 --- A shape's check for local times of day.
 ---@param value string
 ---@return string?
 function validate.time_of_day(value)
-  local hour, minute = value:match "^(%d%d):(%d%d)$"
-  if not hour or tonumber(hour) > 23 or tonumber(minute) > 59 then
+  if not validate.clock_time(value) then
     return ("'%s' is no time of day; write it as '01:30'"):format(value)
   end
 end

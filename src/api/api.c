@@ -8,13 +8,10 @@
 const char api_null = 0;
 
 const luaL_Reg api_natives[] = {
-    {"native.clock", luaopen_native_clock},
-    {"native.csv", luaopen_native_csv},
-    {"native.file", luaopen_native_file},
-    {"native.pg", luaopen_native_pg},
-    {"native.sftp", luaopen_native_sftp},
-    {"native.sqlite", luaopen_native_sqlite},
-    {NULL, NULL},
+    {"native.clock", luaopen_native_clock},     {"native.csv", luaopen_native_csv},
+    {"native.file", luaopen_native_file},       {"native.pg", luaopen_native_pg},
+    {"native.process", luaopen_native_process}, {"native.sftp", luaopen_native_sftp},
+    {"native.sqlite", luaopen_native_sqlite},   {NULL, NULL},
 };
 
 int api_fail(lua_State *L, const struct failure *failure) {

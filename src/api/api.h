@@ -74,6 +74,7 @@ int luaopen_native_clock(lua_State *L);
 int luaopen_native_csv(lua_State *L);
 int luaopen_native_file(lua_State *L);
 int luaopen_native_pg(lua_State *L);
+int luaopen_native_process(lua_State *L);
 int luaopen_native_sftp(lua_State *L);
 int luaopen_native_sqlite(lua_State *L);
 

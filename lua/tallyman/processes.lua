@@ -1,0 +1,59 @@
+--- Processes by names that no other process ever has: host, boot, pid, and when it began. So a
+--- process that is gone isn't taken for the one that got its number.
+local unistd = require "posix.unistd"
+local utsname = require "posix.sys.utsname"
+
+local processes = {}
+
+local function line_of(path)
+  local handle <close> = io.open(path)
+  return handle and handle:read "l"
+end
+
+--- When a process began, in ticks since boot; nil when there is none, or it has ended and its
+--- parent hasn't noticed yet.
+local function beginning(pid)
+  local line = line_of(("/proc/%d/stat"):format(pid))
+  local state, rest = (line or ""):match "^.*%) (%a) (.*)$"
+  if not state or state == "Z" or state == "X" then return nil end
+  local at = 0
+  for field in rest:gmatch "%S+" do -- the first one here is the line's fourth
+    at = at + 1
+    if at == 19 then return field end
+  end
+end
+
+--- This host.
+---@return string
+function processes.host() return utsname.uname().nodename end
+
+--- The name of a process of this host; nil when there is none with that number.
+---@param pid integer
+---@return string?
+function processes.name(pid)
+  local began = beginning(pid)
+  local boot = line_of "/proc/sys/kernel/random/boot_id" or "?"
+  return began and ("%s %s %d %s"):format(processes.host(), boot, pid, began)
+end
+
+--- The name of this process.
+---@return string
+function processes.own() return processes.name(unistd.getpid()) end
+
+--- The pid of a process by its name, while it lives on this host.
+---@param name string
+---@return integer? pid
+function processes.find(name)
+  local pid = math.tointeger(tonumber(name:match "^%S+ %S+ (%d+) "))
+  return pid and processes.name(pid) == name and pid or nil
+end
+
+--- What a person is told of a process.
+---@param name string
+---@return string
+function processes.text(name)
+  local host, pid = name:match "^(%S+) %S+ (%d+) "
+  return host and ("process %s on %s"):format(pid, host) or name
+end
+
+return processes
