@@ -241,7 +241,8 @@ describe("a flow", function()
   end)
 
   it("with an unknown verb or too many words answers 64 in one line", function()
-    for _, arguments in ipairs { { "onec" }, { "run", "x" }, { "once", "x" }, { "report", "tomorrow" },
+    for _, arguments in ipairs { { "onec" }, { "run", "x" }, { "once", "x" },
+      { "report", "tomorrow" },
       { "report", "2026-02-30" }, { "check", "x" } } do
       local result = tallyman(path_of "nightly", table.unpack(arguments))
       assert.equal(64, result.code, table.concat(arguments, " "))

@@ -88,6 +88,7 @@ local function print_report(self, context, _, date)
   check_date(date)
   local text, failures = report.text(self, context.settings, date)
   print(text)
+  if not failures then return failure.unavailable end
   if failures > 0 then
     log.error(self.flow, ("ALERT: the proof of the night of %s fails %d times")
       :format(date, failures))

@@ -1,14 +1,18 @@
 --- A flow that is kept until it is stopped: waits for what is due, lets the keeper do it, and loads
 --- the scripts again when they have changed.
 local clock = require "tallyman.clock"
+local dirent = require "posix.dirent"
 local failure = require "tallyman.failure"
 local host = require "native.host"
 local keeper = require "tallyman.keeper"
 local log = require "tallyman.log"
+local metrics = require "tallyman.metrics"
+local notify = require "tallyman.notify"
 local process = require "native.process"
 local processes = require "tallyman.processes"
 local runner = require "tallyman.runner"
 local store = require "tallyman.store"
+local teller = require "tallyman.teller"
 local time = require "tallyman.time"
 
 local flow_keep = {}
@@ -23,8 +27,8 @@ local WORDS = {
   refused = { log.error, "%s: refused: %s" }, failed = { log.error, "%s: failed: %s" },
 }
 
---- Tells of an event in the log.
-local function teller(name, zone)
+--- Says in the log what happens.
+local function in_log(name, zone)
   return function(event, occurrence, text)
     local say, format = table.unpack(WORDS[event])
     local again = occurrence.next_at
@@ -36,9 +40,13 @@ end
 
 ---@class tallyman.Kept a flow that is kept
 ---@field path string of its script
----@field script string[] command that checks it
+---@field folder string that the scripts stand in
+---@field scripts string all of them, as they were last looked at
 ---@field keeper tallyman.Keeper
 ---@field runner tallyman.ProcessRunner
+---@field teller tallyman.Teller
+---@field metrics? string file
+---@field published? string what stands in it
 ---@field watch native.Watch
 ---@field changed? number when a file was last seen to change
 ---@field checking? integer pid of the process that checks the scripts
@@ -47,15 +55,34 @@ Kept.__index = Kept
 
 --- Takes the flow's scripts as they are now.
 local function take_over(self, loaded)
-  self.keeper.flow, self.keeper.jobs = loaded.flow, loaded.jobs
-  self.keeper.zone = loaded.flow.timezone or loaded.settings.timezone
-  log.zone = self.keeper.zone
-  self.keeper.tell = teller(loaded.flow.flow, self.keeper.zone)
+  local zone = loaded.flow.timezone or loaded.settings.timezone
+  self.teller:configure(loaded.settings, zone)
+  self.metrics = loaded.settings.tell.metrics
+  self.keeper.flow, self.keeper.jobs, self.keeper.zone = loaded.flow, loaded.jobs, zone
+  self.keeper.tell = in_log(loaded.flow.flow, zone)
+  log.zone = zone
 end
 
---- Begins to check changed scripts, in a process of its own.
-local function check_scripts(self)
+--- The scripts of the flow's folder, as one text.
+local function scripts_of(folder)
+  local names, texts = {}, {}
+  for name in dirent.files(folder) do
+    if name:match "^[^.].*%.lua$" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    local handle <close> = io.open(folder .. "/" .. name, "rb")
+    texts[i] = name .. "\0" .. (handle and handle:read "a" or "")
+  end
+  return table.concat(texts, "\0")
+end
+
+--- Begins to check the scripts, in a process of its own, if any has changed or somebody asks.
+local function check_scripts(self, ordered)
   self.changed = nil
+  local scripts = scripts_of(self.folder)
+  if scripts == self.scripts and not ordered then return end
+  self.scripts = scripts
   self.checking = failure.check(self.watch:start({ host.executable, self.path, "check" },
     { output = 2 }))
 end
@@ -66,8 +93,8 @@ local function checked(self, status)
   local name = self.keeper.flow.flow
   local ok, loaded
   if status == 0 then ok, loaded = failure.catch(self.load) end
+  if ok then ok, loaded = failure.catch(take_over, self, loaded) end
   if ok then
-    take_over(self, loaded)
     log.info(name, "the scripts have changed: the new ones are used from now on")
   else
     log.error(name, ("the scripts have changed, and are wrong: the old timetable is kept%s")
@@ -77,13 +104,35 @@ end
 
 --- Takes in what has happened.
 local function take_in(self, event, pid, status)
-  if event == "hangup" then check_scripts(self) end
+  if event == "hangup" then check_scripts(self, true) end
   if event == "files" then self.changed = clock.now() end
   if event == "clock" then log.warn(self.keeper.flow.flow, "the system's clock was set") end
   if event ~= "process" then return end
   if pid == self.checking then return checked(self, status) end
+  if self.teller:ended(pid, status, clock.now()) then return end
   local run_id = self.runner:ended(pid)
   if run_id then self.keeper:ended(run_id, status) end
+end
+
+--- Writes the figures where they are watched, when they have changed.
+local function publish(self)
+  if not self.metrics then return end
+  local text = metrics.text(self.keeper.store, self.keeper.flow)
+  if text == self.published then return end
+  local ok, wrong = failure.catch(metrics.write, self.metrics, text)
+  if ok then self.published = text end
+  if not ok and tostring(wrong) ~= self.unpublished then
+    log.error(self.keeper.flow.flow, tostring(wrong))
+  end
+  self.unpublished = not ok and tostring(wrong) or nil
+end
+
+--- Tells systemd that we live, and until when we sleep; gives when to do so again.
+local function report_to_systemd(self, wake)
+  notify.send(("WATCHDOG=1\nSTATUS=sleeping until %s"):format(
+    time.text(wake, self.keeper.zone)))
+  local watchdog = notify.watchdog()
+  return watchdog and math.min(wake, clock.now() + watchdog) or wake
 end
 
 --- One round: does what is due, and waits for what comes next.
@@ -92,8 +141,10 @@ local function round(self)
   if self.changed and not self.checking and now >= self.changed + SETTLED then
     check_scripts(self)
   end
-  local wake = self.keeper:step(now)
+  local wake = math.min(self.keeper:step(now), self.teller:work(now))
   if self.changed then wake = math.min(wake, self.changed + SETTLED) end
+  publish(self)
+  wake = report_to_systemd(self, wake)
   take_in(self, failure.check(self.watch:wait(wake)))
 end
 
@@ -123,14 +174,18 @@ function flow_keep.run(path, load)
   local watch <close> = failure.check(process.watch())
   local folder = path:match "^(.*)/[^/]*$" or "."
   failure.check(watch:folder(folder))
-  local kept = setmetatable({ path = path, load = load, watch = watch,
-    runner = runner.new(folder, watch) }, Kept)
+  local kept = setmetatable({ path = path, folder = folder, load = load, watch = watch,
+    scripts = scripts_of(folder), runner = runner.new(folder, watch) }, Kept)
   kept.keeper = keeper.new { store = history, runner = kept.runner }
+  kept.teller = teller.new { flow = name, path = path, store = history, watch = watch }
   take_over(kept, loaded)
+  notify.send "READY=1"
   local ok, wrong, trace = failure.catch(function()
     while true do round(kept) end
   end)
   if ok or not STOPPED[failure.code(wrong)] then error(trace or wrong, 0) end
+  notify.send "STOPPING=1"
+  watch:close()
   log.info(name, "stopped")
   return 0
 end

@@ -1,6 +1,7 @@
 --- Keeps a flow's timetable: looks at what the store says of tonight's occurrences and takes each
 --- as far as it can go now. It doesn't know the clock, nor how a job is run: whoever uses it does.
 --- So tests play years of it.
+local events = require "tallyman.events"
 local failure = require "tallyman.failure"
 local occurrences = require "tallyman.occurrences"
 local time = require "tallyman.time"
@@ -30,12 +31,28 @@ local PASSING = { [failure.try_again] = true, [failure.unavailable] = true }
 
 -- ---- ends ----
 
+--- Writes that an occurrence is over, together with what somebody is to be told of it.
+local function finish(self, occurrence, now, kind, text)
+  occurrence.final, occurrence.next_at = true, nil
+  self.store.db:transaction(function()
+    occurrences.save(self.store, occurrence)
+    events.add(self.store, occurrence, now, kind, text)
+  end)
+  self.tell(occurrence.state, occurrence, occurrence.reason or "")
+end
+
 --- Marks an occurrence as over.
 local function conclude(self, occurrence, now, state, reason)
-  occurrence.state, occurrence.final, occurrence.ended_at = state, true, now
-  occurrence.reason, occurrence.next_at = reason, nil
-  occurrences.save(self.store, occurrence)
-  self.tell(state, occurrence, reason)
+  occurrence.state, occurrence.ended_at, occurrence.reason = state, now, reason
+  finish(self, occurrence, now, state, reason)
+end
+
+--- Marks an occurrence as done; what its run wants somebody to know is told.
+local function succeed(self, occurrence, run, now)
+  occurrence.state, occurrence.reason = "done", nil
+  occurrence.ended_at = time.read(run.finished_at)
+  local alerts = run.figures.alerts or {}
+  finish(self, occurrence, now, #alerts > 0 and "alert" or "done", table.concat(alerts, "; "))
 end
 
 --- How long to wait before the next attempt: the flow's waits, of which the last repeats.
@@ -59,12 +76,7 @@ local function take_in(self, occurrence, run, now)
   local stop = self.stops[run.run_id]
   local reason = stop and stop.why or run.message
   self.stops[run.run_id] = nil
-  if run.state == "done" then
-    occurrence.state, occurrence.final, occurrence.next_at = "done", true, nil
-    occurrence.ended_at, occurrence.reason = time.read(run.finished_at), nil
-    occurrences.save(self.store, occurrence)
-    return self.tell("done", occurrence, "")
-  end
+  if run.state == "done" then return succeed(self, occurrence, run, now) end
   local crashed = run.exit_code >= 128 and self.store:crashes(occurrence) < CRASHES
   if (PASSING[run.exit_code] or crashed) and now < occurrence.deadline then
     try_later(self, occurrence, now, run.state, reason)
@@ -255,6 +267,7 @@ function Keeper:step(now)
       moved = moved or occurrence.state ~= before or occurrence.final
     end
   until not moved
+  events.close_nights(self.store, self.flow.flow, now)
   return wake
 end
 

@@ -73,7 +73,7 @@ end
 ---@param flow tallyman.Flow
 ---@param settings tallyman.Settings
 ---@param date string YYYY-MM-DD
----@return string text, integer failures of the proof
+---@return string text, integer? failures of the proof; nil where the OMS can't be asked
 function report.text(flow, settings, date)
   local lines = { ("night of %s, flow %s"):format(date, flow.flow) }
   if clock.is_set() then
@@ -89,7 +89,7 @@ function report.text(flow, settings, date)
     return add_undone(lines, orders, date) + add_cycle(lines, orders, date)
   end)
   if not ok then lines[#lines + 1] = "cycle: unknown: " .. tostring(failures) end
-  return table.concat(lines, "\n"), ok and failures or 0
+  return table.concat(lines, "\n"), ok and failures or nil
 end
 
 return report

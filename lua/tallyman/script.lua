@@ -1,5 +1,6 @@
 --- Scripts as data: loading a job or flow from its file, and checking its shape.
 local failure = require "tallyman.failure"
+local file = require "native.file"
 local flow = require "tallyman.flow"
 local job = require "tallyman.job"
 local settings = require "tallyman.settings"
@@ -116,11 +117,26 @@ function script.load_flow(path)
   return loaded
 end
 
---- What jobs beside this one run in: the settings, and a way to make a list that is missing.
+--- The SHA-256 of a script as it is now; nil where it can't be read.
+---@param path? string
+---@return string?
+function script.fingerprint(path)
+  local handle <close> = path and io.open(path, "rb")
+  local text = handle and handle:read "a"
+  if not text then return nil end
+  local sink <close> = failure.check(file.memory())
+  failure.check(sink:write(text))
+  return sink:sha256()
+end
+
+--- What jobs beside this one run in: the settings, the fingerprints of both, and a way to make a
+--- list that is missing.
 ---@param path string a script of the same folder
 ---@return table context
 function script.context(path)
-  local context = { settings = script.settings() }
+  local context = { settings = script.settings(), fingerprints = {
+    script = script.fingerprint(path),
+    settings = script.fingerprint(package.searchpath("settings", package.path)) } }
   function context.make_keys(name)
     local other = script.load_job(("%s/%s.lua"):format(script.folder(path), name))
     local outcome = job.run(other, context)

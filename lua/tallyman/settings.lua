@@ -129,6 +129,11 @@ local SHAPE = { type = "table", fields = {
   } },
   variance = { type = "table", fields = { name = folder_and_stamp, reason = text,
     deadline = duration } },
+  tell = { type = "table", fields = {
+    command = { type = "table|nil", each = text }, webhook_file = optional_text,
+    ping_file = optional_text, pause = duration, again = { type = "string|number|boolean",
+      check = level(validate.duration).check }, metrics = optional_text,
+  } },
   guards = { type = "table", items = { type = "function" }, fields = {
     line_end = word, facilities = word, age = levels(duration_level), few = not_negative,
     rows = levels(percent_level), kept = levels(percent_level), zero = levels(percent_level),
@@ -158,6 +163,7 @@ local DEFAULTS = {
     movement = function(_) return true end },
   variance = { name = "variance/InventoryVariance_STAMP.csv", reason = "UNACK_SHIPMENT",
     deadline = "3h" },
+  tell = { pause = "5m", again = "6h" },
   guards = { line_end = "refuse", facilities = "refuse", few = 10,
     rows = { warn = 90, refuse = 50 }, kept = { warn = 90, refuse = 50 },
     zero = { warn = 10, refuse = 30 }, change = { by = 50, warn = 10, refuse = 30 },

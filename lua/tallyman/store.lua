@@ -27,6 +27,8 @@ local VERSIONS = { [[
   ALTER TABLE run ADD COLUMN flow TEXT;
   ALTER TABLE run ADD COLUMN turn INTEGER;
   ALTER TABLE run ADD COLUMN process TEXT;
+  ALTER TABLE run ADD COLUMN script_sha256 TEXT;
+  ALTER TABLE run ADD COLUMN settings_sha256 TEXT;
   CREATE TABLE occurrence (
     flow TEXT NOT NULL,
     night TEXT NOT NULL,
@@ -45,6 +47,19 @@ local VERSIONS = { [[
   );
   CREATE INDEX occurrence_open ON occurrence (flow, final, night);
   CREATE TABLE keeper (flow TEXT NOT NULL PRIMARY KEY, process TEXT NOT NULL);
+  CREATE TABLE event (
+    event_id INTEGER PRIMARY KEY,
+    flow TEXT NOT NULL,
+    night TEXT NOT NULL,
+    job TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    text TEXT NOT NULL,
+    happened_at TEXT NOT NULL,
+    command_at TEXT,
+    webhook_at TEXT
+  );
+  CREATE INDEX event_job ON event (flow, job, event_id);
 ]] }
 
 ---@class tallyman.Run
@@ -88,13 +103,16 @@ end
 --- Writes that a run began.
 ---@param job string
 ---@param night string
+---@param fingerprints? table SHA-256 of script and settings
 ---@return string run_id
-function Store:begin(job, night)
-  local run_id = new_run_id()
-  self.db:run([[INSERT INTO run (run_id, job, night, state, started_at, process)
-    VALUES (:run_id, :job, :night, 'running', :now, :process)]],
+function Store:begin(job, night, fingerprints)
+  local run_id, used = new_run_id(), fingerprints or {}
+  self.db:run([[INSERT INTO run (run_id, job, night, state, started_at, process, script_sha256,
+      settings_sha256)
+    VALUES (:run_id, :job, :night, 'running', :now, :process, :script, :settings)]],
     { run_id = run_id, job = job, night = night, now = time.text(clock.now()),
-      process = processes.own() })
+      process = processes.own(), script = used.script or db.null,
+      settings = used.settings or db.null })
   return run_id
 end
 
@@ -114,11 +132,15 @@ end
 --- be taken: the flow has given it up, or somebody else has it.
 ---@param run_id string
 ---@param job string
+---@param fingerprints? table SHA-256 of script and settings
 ---@return string? night
-function Store:claim(run_id, job)
-  local row = self.db:one([[UPDATE run SET state = 'running', started_at = :now, process = :process
+function Store:claim(run_id, job, fingerprints)
+  local used = fingerprints or {}
+  local row = self.db:one([[UPDATE run SET state = 'running', started_at = :now,
+      process = :process, script_sha256 = :script, settings_sha256 = :settings
     WHERE run_id = :run_id AND job = :job AND state = 'starting' RETURNING night]],
-    { run_id = run_id, job = job, now = time.text(clock.now()), process = processes.own() })
+    { run_id = run_id, job = job, now = time.text(clock.now()), process = processes.own(),
+      script = used.script or db.null, settings = used.settings or db.null })
   return row and row.night
 end
 
@@ -218,6 +240,7 @@ end
 function Store:prune(date)
   self.db:run("DELETE FROM run WHERE night < :date", { date = date })
   self.db:run("DELETE FROM occurrence WHERE night < :date AND final = 1", { date = date })
+  self.db:run("DELETE FROM event WHERE night < :date", { date = date })
 end
 
 function Store:close() self.db:close() end
