@@ -166,6 +166,7 @@ describe("a good night", function()
     local flow = made.keep(ping)
     flows.shows(flow, "cycle: none tonight")
     eventually(function() return #requests "/alive" == 1 end, flow)
+    os.execute "sleep 0.5" -- killed before it has written that it told, it would tell again
     flow:kill(process.SIGTERM)
     flow:wait()
     flow = made.keep(ping)
