@@ -173,7 +173,67 @@ local function specs()
   end)
 end
 
-describe("on SQLite", specs)
+--- A rehearsal: leaves every byte, and none of the copies that it made.
+local function rehearse(site, code)
+  local before = bytes(site)
+  site.env.TMPDIR = process.folder()
+  local result = site:run("nightly", "once", "--dry-run")
+  assert.equal(code, result.status, result.err)
+  assert.is_nil(process.difference(before, bytes(site)))
+  assert.equal("", process.must("ls", "-A", site.env.TMPDIR))
+  assert.matches("rehearsal: nothing is changed", result.err)
+  return result
+end
+
+--- What a report says of the jobs and the proof, but for its times.
+local function said(out)
+  return (out:match "(night of .*)$":gsub("%d%d:%d%d:%d%d", "HH:MM:SS")
+    :gsub("%(%d+%.%d+ s%)", "(s)"):gsub("InventoryVariance_%w+", "InventoryVariance"))
+end
+
+local function rehearsals()
+  it("comes to what the night then comes to", function()
+    local site = new_site()
+    site:upload(FILE)
+    local result = rehearse(site, 0)
+    shows(result, "would write ")
+    assert.matches("would move [^\n]*/inbound/ResetInventory_%S+ to [^\n]*/archive/2026%-11%-24/",
+      result.out)
+    shows(result, "NASH: 2 pairs would change, 0 of them to none: QOH 5 -> 10, ATP 5 -> 10 ")
+    assert.matches("import_variance: would be done: booked 1", result.err)
+    assert.matches("proof: 5 covered pairs and %d+ items checked, 0 fail", result.out)
+    local night = site:run("nightly", "once")
+    assert.equal(0, night.status, night.err)
+    assert.equal(said(night.out), said(result.out))
+  end)
+
+  it("has nothing to do where the night is over", function()
+    local site = new_site()
+    site:upload(FILE)
+    assert.equal(0, site:run("nightly", "once").status)
+    assert.matches("import_reset: would be done: nothing to do", rehearse(site, 0).err)
+  end)
+
+  it("shows what a guard would refuse", function()
+    local site = new_site()
+    site:upload(FILE)
+    site:run("nightly", "once")
+    site.env.TALLYMAN_GUARDS, site.env.TALLYMAN_NOW = nil, "2026-11-25T02:00:00Z"
+    site:upload("facilityId,idType,idValue,availableQty\nNY,SKU,SKU-1,10\n", "20261124_220000")
+    local result = rehearse(site, 3)
+    assert.matches("import_reset: would be refused: ", result.err)
+    assert.matches("import_reset +refused ", result.out)
+  end)
+
+  it("says so where there is no input", function()
+    assert.matches("filter_inventory: would be held: no input", rehearse(new_site(), 75).err)
+  end)
+end
+
+describe("on SQLite", function()
+  specs()
+  describe("a rehearsal", rehearsals)
+end)
 
 describe("on PostgreSQL", function()
   if postgres.lacks() then return pending(postgres.lacks()) end
@@ -187,4 +247,5 @@ describe("on PostgreSQL", function()
     postgres.clean()
   end)
   specs()
+  describe("a rehearsal", rehearsals)
 end)

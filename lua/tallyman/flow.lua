@@ -96,11 +96,17 @@ local function print_report(self, context, _, date)
   return failures > 0 and failure.internal or 0
 end
 
---- Runs tonight's jobs now, in order, without waiting.
-local function once(self, context, path)
+--- Runs tonight's jobs now, in order, without waiting; or rehearses them.
+local function once(self, context, path, option)
   local script = require "tallyman.script"
   local first_code = 0
   local date = time.night(clock.now(), context.settings.timezone)
+  if option == "--dry-run" then
+    local loaded = script.load_flow(path)
+    return require "tallyman.rehearsal".run(loaded, date, function(job)
+      return missing_dependency(job, loaded.settings, date)
+    end)
+  end
   for _, name in ipairs(self.jobs) do
     local job_path = ("%s/%s.lua"):format(script.folder(path), name)
     local missing = missing_dependency(script.load_job(job_path), context.settings, date)
@@ -189,7 +195,8 @@ end
 
 local VERBS = { run = run, once = once, plan = plan, status = status, report = print_report,
   check = check }
-local DATED = { plan = true, status = true, report = true }
+--- What may stand behind a verb.
+local TAKES = { plan = "DATE", status = "DATE", report = "DATE", once = "--dry-run" }
 
 --- Runs a flow's verb.
 ---@param self tallyman.Flow
@@ -202,10 +209,11 @@ function flow.main(self, context, path, arguments)
   local word = arguments[1] or "run"
   local verb = VERBS[word]
   if not verb then
-    failure.raise(failure.usage, "flow %s: say what to do: run, once, plan [DATE], status [DATE], "
-      .. "report [DATE] or check, not '%s'", self.flow, word)
+    failure.raise(failure.usage, "flow %s: say what to do: run, once [--dry-run], plan [DATE], "
+      .. "status [DATE], report [DATE] or check, not '%s'", self.flow, word)
   end
-  if #arguments > (DATED[word] and 2 or 1) then
+  local wrong = TAKES[word] == "--dry-run" and arguments[2] and arguments[2] ~= "--dry-run"
+  if wrong or #arguments > (TAKES[word] and 2 or 1) then
     failure.raise(failure.usage, "flow %s: '%s' is one argument too many", self.flow,
       arguments[#arguments])
   end

@@ -101,7 +101,7 @@ end
 
 --- Runs a job once, in this process. A dry run leaves no trace in the history either.
 ---@param self tallyman.Job
----@param context table settings, make_keys, fingerprints
+---@param context table settings, make_keys, fingerprints?, rehearsal?
 ---@param options? tallyman.Options
 ---@return tallyman.Outcome
 function job.run(self, context, options)
@@ -111,7 +111,8 @@ function job.run(self, context, options)
   local run_id = "dry-run"
   if not dry then run_id, date = begin(self, history, date, context.fingerprints) end
   local tonight = night.new { settings = settings, job = self.name, run_id = run_id, date = date,
-    store = history, make_keys = context.make_keys, options = options }
+    store = history, make_keys = context.make_keys, options = options,
+    rehearsal = context.rehearsal }
   local started = clock.now()
   local ok, result, trace = failure.catch(call, self, tonight)
   if tonight.previewed then tonight.previewed.db:close() end

@@ -28,6 +28,7 @@ local time = require "tallyman.time"
 ---@field forced string[] what was overridden
 ---@field guards_off? string[] guards that weren't asked
 ---@field previewed? tallyman.Oms a dry run's only one
+---@field rehearsal? tallyman.Rehearsal
 local Night = {}
 Night.__index = Night
 
@@ -38,6 +39,7 @@ function Night:now() return clock.now() end
 --- The exchange that the settings name. Close it: `local exchange <close> = night:exchange()`.
 ---@return tallyman.Exchange
 function Night:exchange()
+  if self.rehearsal then return self.rehearsal:exchange(self.run_id) end
   local opened = exchange.open(self.settings.exchange, self.run_id, self.settings)
   return self.dry_run and preview.exchange(opened) or opened
 end
@@ -45,6 +47,7 @@ end
 --- The order system's database. Close it, too.
 ---@return tallyman.Oms
 function Night:oms()
+  if self.rehearsal then return self.rehearsal:oms() end
   if not self.dry_run then return oms.open(self.settings) end
   self.previewed = self.previewed or preview.oms(self.settings)
   return self.previewed

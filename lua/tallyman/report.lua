@@ -73,8 +73,9 @@ end
 ---@param flow tallyman.Flow
 ---@param settings tallyman.Settings
 ---@param date string YYYY-MM-DD
+---@param given? tallyman.Oms a rehearsal's, which stays open
 ---@return string text, integer? failures of the proof; nil where the OMS can't be asked
-function report.text(flow, settings, date)
+function report.text(flow, settings, date, given)
   local lines = { ("night of %s, flow %s"):format(date, flow.flow) }
   if clock.is_set() then
     lines[#lines + 1] = ("  THE CLOCK IS SET by TALLYMAN_NOW: now %s UTC")
@@ -85,7 +86,7 @@ function report.text(flow, settings, date)
     add_job(lines, name, history:last(name, date), settings.timezone)
   end
   local ok, failures = failure.catch(function()
-    local orders <close> = oms.open(settings)
+    local orders <close> = given or oms.open(settings)
     return add_undone(lines, orders, date) + add_cycle(lines, orders, date)
   end)
   if not ok then lines[#lines + 1] = "cycle: unknown: " .. tostring(failures) end

@@ -9,6 +9,7 @@ local csv_text = require "tallyman.csv_text"
 local db = require "tallyman.db"
 local exchange = require "tallyman.exchange"
 local failure = require "tallyman.failure"
+local folders = require "tallyman.folders"
 local host = require "native.host"
 local job = require "tallyman.job"
 local log = require "tallyman.log"
@@ -18,8 +19,6 @@ local stat = require "posix.sys.stat"
 local stdlib = require "posix.stdlib"
 local store = require "tallyman.store"
 local time = require "tallyman.time"
-local unistd = require "posix.unistd"
-local dirent = require "posix.dirent"
 
 ---@class tallyman.World
 ---@field folder string
@@ -29,17 +28,6 @@ local dirent = require "posix.dirent"
 ---@field time number the world's clock
 local World = {}
 World.__index = World
-
---- Removes a folder and what is in it.
-local function remove_tree(path)
-  for name in dirent.files(path) do
-    local inner = path .. "/" .. name
-    local is_folder = stat.S_ISDIR(stat.lstat(inner).st_mode) ~= 0
-    if is_folder and name ~= "." and name ~= ".." then remove_tree(inner) end
-    if not is_folder then os.remove(inner) end
-  end
-  unistd.rmdir(path)
-end
 
 --- The instant of a text such as "2026-11-24 01:30:00", local to the world.
 ---@param text string
@@ -97,7 +85,7 @@ function World:close()
   clock.now, clock.sleep, log.quiet = self.real.now, self.real.sleep, self.real.quiet
   package.loaded.settings = self.real.settings
   self.oms:close()
-  remove_tree(self.folder)
+  folders.remove(self.folder)
 end
 World.__close = World.close
 
