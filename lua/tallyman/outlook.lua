@@ -79,7 +79,7 @@ end
 ---@return string
 function outlook.status(loaded, date)
   local zone = loaded.flow.timezone or loaded.settings.timezone
-  local history <close> = store.open(loaded.settings.state)
+  local history <close> = store.look(loaded.settings.state)
   local kept_by = history:keeper(loaded.flow.flow)
   local lines = { ("night of %s, flow %s, %s"):format(date, loaded.flow.flow, kept_by
     and "kept by " .. processes.text(kept_by) or "kept by nobody") }
