@@ -15,7 +15,7 @@ NEWER_PACKAGES="lua-posix libssh2-1-dev"
 TEST_PACKAGES="lua-check clang-format cppcheck python3 gzip procps strace
   clang libclang-rt-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
   curl openssh-server openssh-client proftpd-core proftpd-mod-crypto python3-asyncssh util-linux perl-base
-  postgresql"
+  postgresql systemd"
 BENCH_PACKAGES="llvm mawk miller ripgrep sqlite3 lftp rclone"
 # Node.js is often there from elsewhere; Debian's is taken only where none is.
 command -v npm >/dev/null 2>&1 || BENCH_PACKAGES="$BENCH_PACKAGES nodejs npm"

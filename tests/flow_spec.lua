@@ -116,6 +116,17 @@ describe("a job run by hand", function()
     assert.same({ "look at 7" }, object.figures.warnings)
   end)
 
+  it("logs lines of JSON where it is told to", function()
+    job("a", [[night:warn("look at %d", 7) return { kept = 3 }]])
+    local result = process.tallyman(folder .. "/a.lua", { env = { TALLYMAN_LOG = "json" } })
+    local lines = {}
+    for line in result.err:gmatch "[^\n]+" do lines[#lines + 1] = json.decode(line) end
+    assert.same({ "a", "warning", "look at 7" }, { lines[1].who, lines[1].level, lines[1].text })
+    assert.match("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ$", lines[1].time)
+    assert.same({ "info", 2 }, { lines[2].level, #lines })
+    assert.match("^done: kept 3", lines[2].text)
+  end)
+
   it("gives JSON for a failure, too", function()
     job("a", [[require "tallyman.failure".raise(65, "bad row %d", 3)]])
     local result = run("a", "--json")

@@ -1,5 +1,7 @@
---- Lines for people, on standard error; a progress bar where standard error is a terminal.
+--- Lines for people, on standard error, or for programs where TALLYMAN_LOG=json; a progress bar
+--- where standard error is a terminal.
 local clock = require "tallyman.clock"
+local json = require "dkjson"
 local time = require "tallyman.time"
 local unistd = require "posix.unistd"
 
@@ -12,8 +14,16 @@ local function colourful()
   return unistd.isatty(2) and (os.getenv "NO_COLOR" or "") == ""
 end
 
-local function write(who, text, colour)
+--- A line for programs: time (UTC), who, level, text.
+local function write_json(who, text, level)
+  io.stderr:write(json.encode({ time = time.iso(clock.now()), who = who, level = level,
+    text = text }, { keyorder = { "time", "who", "level", "text" } }), "\n")
+end
+
+local function write(who, text, level, colour)
   if log.quiet then return end
+  if os.getenv "TALLYMAN_LOG" == "json" then return write_json(who, text, level) end
+  if level == "warning" then text = "warning: " .. text end
   if colour and colourful() then text = colour .. text .. PLAIN end
   io.stderr:write(("%s %s: %s\n"):format(time.text(clock.now(), log.zone), who, text))
 end
@@ -21,17 +31,17 @@ end
 --- Says what happened.
 ---@param who string the job or flow
 ---@param text string
-function log.info(who, text) write(who, text) end
+function log.info(who, text) write(who, text, "info") end
 
 --- Says what somebody should look at.
 ---@param who string
 ---@param text string
-function log.warn(who, text) write(who, "warning: " .. text, YELLOW) end
+function log.warn(who, text) write(who, text, "warning", YELLOW) end
 
 --- Says what went wrong.
 ---@param who string
 ---@param text string
-function log.error(who, text) write(who, text, RED) end
+function log.error(who, text) write(who, text, "error", RED) end
 
 --- A function that draws a bar on a terminal; nil where there is none.
 ---@param label string
