@@ -165,6 +165,15 @@ static void delivered(struct source *source, const void *bytes, size_t size) {
 }
 
 ssize_t source_read(struct source *source, void *into, size_t size, struct failure *failure) {
+  if (source->cut_after > 0) {
+    uint64_t left = source->cut_after - source->bytes;
+    if (left == 0) {
+      fail(failure, EXIT_UNAVAILABLE, "%s: cut off after %llu bytes", source->name,
+           (unsigned long long)source->cut_after);
+      return -1;
+    }
+    if (size > left) size = (size_t)left;
+  }
   ssize_t got = source->read(source, into, size, failure);
   if (got > 0) delivered(source, into, (size_t)got);
   return got;

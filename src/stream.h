@@ -25,6 +25,7 @@ struct source {
   uint64_t total_bytes; /* size of the file as found when it was opened; 0 = unknown */
   uint64_t bytes;       /* delivered so far */
   struct digest *digest, *fingerprint; /* SHA-256, XXH3-128 of those; NULL unless asked for */
+  uint64_t cut_after; /* for tests: it fails once so many bytes were delivered; 0: never */
 };
 
 struct sink {

@@ -56,6 +56,7 @@ function Sink:close() end
 ---@class native.SourceOptions
 ---@field digest? boolean compute a SHA-256 of what is delivered
 ---@field fingerprint? boolean compute an XXH3-128 of what is delivered
+---@field cut_after? integer for tests: it fails (69) once so many bytes were delivered
 
 --- Opens a file ("-": standard input).
 ---@param path string

@@ -65,10 +65,10 @@ end
 ---@field trace? string traceback of a script's own error
 
 --- Writes that the run began: as one of its own, or as the one that a flow has announced.
-local function begin(self, history, date, fingerprints)
-  local announced = os.getenv "TALLYMAN_RUN"
-  if not announced then return history:begin(self.name, date, fingerprints), date end
-  local night_of = history:claim(announced, self.name, fingerprints)
+local function begin(self, history, date, context)
+  local announced = context.run_id or os.getenv "TALLYMAN_RUN"
+  if not announced then return history:begin(self.name, date, context.fingerprints), date end
+  local night_of = history:claim(announced, self.name, context.fingerprints)
   if not night_of then
     failure.raise(failure.try_again, "%s: the run %s was given up, or is another process's: "
       .. "nothing was done", self.name, announced)
@@ -101,7 +101,7 @@ end
 
 --- Runs a job once, in this process. A dry run leaves no trace in the history either.
 ---@param self tallyman.Job
----@param context table settings, make_keys, fingerprints?, rehearsal?
+---@param context table settings, make_keys, fingerprints?, places?, run_id? (announced by a flow)
 ---@param options? tallyman.Options
 ---@return tallyman.Outcome
 function job.run(self, context, options)
@@ -109,10 +109,10 @@ function job.run(self, context, options)
   local history <close> = (dry and store.look or store.open)(settings.state)
   local date = time.night(clock.now(), settings.timezone)
   local run_id = "dry-run"
-  if not dry then run_id, date = begin(self, history, date, context.fingerprints) end
+  if not dry then run_id, date = begin(self, history, date, context) end
   local tonight = night.new { settings = settings, job = self.name, run_id = run_id, date = date,
     store = history, make_keys = context.make_keys, options = options,
-    rehearsal = context.rehearsal }
+    places = context.places }
   local started = clock.now()
   local ok, result, trace = failure.catch(call, self, tonight)
   if tonight.previewed then tonight.previewed.db:close() end

@@ -13,6 +13,10 @@ local stat = require "posix.sys.stat"
 local preview = require "tallyman.preview"
 local time = require "tallyman.time"
 
+---@class tallyman.Places systems in place of those that the settings name: a rehearsal's, a test's
+---@field exchange fun(self, run_id: string): tallyman.Exchange
+---@field oms fun(self): tallyman.Oms
+
 ---@class tallyman.Night
 ---@field settings tallyman.Settings
 ---@field date string the morning's date, YYYY-MM-DD
@@ -28,7 +32,7 @@ local time = require "tallyman.time"
 ---@field forced string[] what was overridden
 ---@field guards_off? string[] guards that weren't asked
 ---@field previewed? tallyman.Oms a dry run's only one
----@field rehearsal? tallyman.Rehearsal
+---@field places? tallyman.Places
 local Night = {}
 Night.__index = Night
 
@@ -39,7 +43,7 @@ function Night:now() return clock.now() end
 --- The exchange that the settings name. Close it: `local exchange <close> = night:exchange()`.
 ---@return tallyman.Exchange
 function Night:exchange()
-  if self.rehearsal then return self.rehearsal:exchange(self.run_id) end
+  if self.places then return self.places:exchange(self.run_id) end
   local opened = exchange.open(self.settings.exchange, self.run_id, self.settings)
   return self.dry_run and preview.exchange(opened) or opened
 end
@@ -47,7 +51,7 @@ end
 --- The order system's database. Close it, too.
 ---@return tallyman.Oms
 function Night:oms()
-  if self.rehearsal then return self.rehearsal:oms() end
+  if self.places then return self.places:oms() end
   if not self.dry_run then return oms.open(self.settings) end
   self.previewed = self.previewed or preview.oms(self.settings)
   return self.previewed

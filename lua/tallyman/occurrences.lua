@@ -30,7 +30,7 @@ end
 
 local function all(store, condition, params)
   local found = store.db:all("SELECT * FROM occurrence WHERE " .. condition
-    .. " ORDER BY night, due_at, job, turn", params)
+    .. " ORDER BY night, due_at, rowid", params)
   for _, row in ipairs(found) do read(row) end
   return found
 end

@@ -15,7 +15,7 @@ local stat = require "posix.sys.stat"
 local stdlib = require "posix.stdlib"
 local folders = require "tallyman.folders"
 
----@class tallyman.Rehearsal
+---@class tallyman.Rehearsal: tallyman.Places
 ---@field folder string
 ---@field settings tallyman.Settings
 ---@field real tallyman.Exchange
@@ -77,7 +77,7 @@ end
 
 --- Runs one job; says what came of it.
 local function play(self, loaded, name)
-  local context = { settings = self.settings, rehearsal = self }
+  local context = { settings = self.settings, places = self }
   function context.make_keys(other) return play(self, loaded, other) end
   local outcome = job.run(loaded.jobs[name], context)
   local say = outcome.code == 0 and log.info or log.error

@@ -4,15 +4,23 @@
 ---   local world <close> = testing.world { now = "2026-11-24 01:30:00", keys = { ... } }
 ---   world.exchange:put("inbound/ResetInventory_20261123_220000.csv", "...")
 ---   local outcome = world:run "scripts/filter_inventory.lua"
+---
+--- Or by the timetable, as a flow would run them:
+---
+---   world:load "scripts/nightly.lua"
+---   world:advance "6h"
+---   assert.same({ "active_products", ... }, world.ran)
 local clock = require "tallyman.clock"
 local csv_text = require "tallyman.csv_text"
 local db = require "tallyman.db"
-local exchange = require "tallyman.exchange"
+local disk_local = require "tallyman.disk_local"
+local exchange_folder = require "tallyman.exchange_folder"
 local failure = require "tallyman.failure"
 local folders = require "tallyman.folders"
 local host = require "native.host"
 local job = require "tallyman.job"
 local log = require "tallyman.log"
+local oms = require "tallyman.oms"
 local script = require "tallyman.script"
 local settings = require "tallyman.settings"
 local stat = require "posix.sys.stat"
@@ -26,6 +34,9 @@ local time = require "tallyman.time"
 ---@field exchange tallyman.Exchange
 ---@field oms tallyman.Database
 ---@field time number the world's clock
+---@field ran string[] jobs that the timetable has run, in that order
+---@field told string[] what the flow would have said in its log
+---@field flow? table what load() made
 local World = {}
 World.__index = World
 
@@ -46,7 +57,7 @@ function World:at(text) self.time = self:instant(text) end
 ---@param options? tallyman.Options as the command line gives them: { force = "counted again" }
 ---@return tallyman.Outcome
 function World:run(path, options)
-  local context = { settings = self.settings }
+  local context = { settings = self.settings, places = self.places }
   function context.make_keys(name)
     local outcome = self:run(("%s/%s.lua"):format(script.folder(path), name))
     if outcome.code ~= 0 then failure.raise(outcome.code, "%s", outcome.message) end
@@ -80,10 +91,23 @@ function World:names(folder)
   return names
 end
 
+--- Loads a job, or a flow with all its jobs, to be run by its timetable.
+---@param path string
+function World:load(path) require "tallyman.testing_flow".load(self, path) end
+
+--- Lets time pass; what is due is run.
+---@param duration string|number "1s", "6h"
+function World:advance(duration) require "tallyman.testing_flow".advance(self, duration) end
+
+--- Lets a job have succeeded tonight, now.
+---@param name string
+function World:succeed(name) require "tallyman.testing_flow".succeed(self, name) end
+
 --- Ends the world: its files go, and the clock is the host's again.
 function World:close()
   clock.now, clock.sleep, log.quiet = self.real.now, self.real.sleep, self.real.quiet
   package.loaded.settings = self.real.settings
+  require "tallyman.testing_flow".close(self)
   self.oms:close()
   folders.remove(self.folder)
 end
@@ -111,6 +135,28 @@ local function keep_keys(world, lists)
   end
 end
 
+--- A disk whose files, once they are told to, break off while they are read.
+local function faulty_disk(world)
+  return setmetatable({ source = function(_, path, options)
+    local given = { cut_after = world.cut_after }
+    for name, value in pairs(options or {}) do given[name] = value end
+    return disk_local:source(path, given)
+  end }, { __index = disk_local })
+end
+
+--- What jobs get for the exchange and the OMS.
+local function places_of(world)
+  local url = world.settings.exchange
+  local class = { oms = function() return oms.open(world.settings) end }
+  function class.exchange(_, run_id)
+    local opened = exchange_folder.open(url, faulty_disk(world), url:match "^file://(.*)$", run_id)
+    --- From now on each file that is read from the exchange breaks off after so many bytes.
+    function opened.drop_after(_, bytes) world.cut_after = bytes end
+    return opened
+  end
+  return class
+end
+
 local testing = {}
 
 ---@class tallyman.WorldOptions
@@ -133,7 +179,8 @@ function testing.world(options)
   for _, name in ipairs { "exchange", "exchange/inbound", "state", "state/keys" } do
     stat.mkdir(folder .. "/" .. name, 448)
   end
-  world.exchange = exchange.open(given.exchange, "world")
+  world.ran, world.told, world.places = {}, {}, places_of(world)
+  world.exchange = world.places:exchange "world"
   world.oms = db.open(given.oms.database, { create = true })
   local schema <close> = assert(io.open(host.library .. "/../examples/oms/schema.sql"))
   world.oms:script(schema:read "a")

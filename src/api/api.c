@@ -94,7 +94,7 @@ void api_check_options(lua_State *L, int index, const char *const names[]) {
   }
 }
 
-const char *const api_source_options[] = {"digest", "fingerprint", NULL};
+const char *const api_source_options[] = {"digest", "fingerprint", "cut_after", NULL};
 
 /* Makes the source compute a digest if the options at `index` ask for it. */
 static bool want_digest(lua_State *L, struct source *source, int index, const char *option,
@@ -105,6 +105,8 @@ static bool want_digest(lua_State *L, struct source *source, int index, const ch
 int api_return_source(lua_State *L, struct source *source, int index, struct failure *failure) {
   if (source == NULL) return api_fail(L, failure);
   *(void **)lua_touserdata(L, -1) = source;
+  source->cut_after = (uint64_t)api_integer_option(L, index, "cut_after", 0);
+  if (source->cut_after > 0) source->read_at = NULL; /* in order, that is */
   if (!want_digest(L, source, index, "digest", DIGEST_SHA256, failure) ||
       !want_digest(L, source, index, "fingerprint", DIGEST_XXH3, failure)) {
     return api_fail(L, failure);
