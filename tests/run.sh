@@ -40,7 +40,7 @@ DATABASES='/(pg|db|lease|tables|dry_run)[a-z_]*_spec\.lua$'
 # the other specs, and for the time's sake large files on long links (run them by hand when
 # sftp_lanes.c changes).
 ONCE='/(pg_(jobs|races|crash|retailer|demo|locks)|lease|tables|dry_run|sftp_lanes|cases|deduction'
-ONCE="$ONCE|model|reset|variance|guards|force|undo|undo_killed|timetable|keeper|telling|docs|readme)_spec"
+ONCE="$ONCE|model|reset|variance|guards|force|undo|undo_killed|timetable|years|keeper|telling|docs|readme)_spec"
 ONCE="$ONCE\\.lua\$"
 
 share() { # links, databases or others
