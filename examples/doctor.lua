@@ -8,7 +8,9 @@ local exchange = require "tallyman.exchange"
 local failure = require "tallyman.failure"
 local host = require "native.host"
 local posix_time = require "posix.time"
+local script = require "tallyman.script"
 local secrets = require "tallyman.secrets"
+local settings_of = require "tallyman.settings"
 local unistd = require "posix.unistd"
 
 local LIBRARY = host.library:match "^(.*)/[^/]*$"
@@ -130,7 +132,20 @@ local function check_exchange(settings)
   check("speed and clock", function() return check_speed(place, settings.filtered.folder) end)
 end
 
-local settings = dofile(arg[1] or LIBRARY .. "/scripts/settings.lua")
+--- The settings of a file.
+local function load(path)
+  local handle, message = io.open(path)
+  if not handle then failure.raise(failure.no_input, "%s", message) end
+  handle:close()
+  local chunk, wrong = script.compile(path)
+  local found = chunk and chunk()
+  if not settings_of.is(found) then
+    failure.raise(failure.configuration, "%s", wrong or path .. ": these are no settings")
+  end
+  return found
+end
+
+local settings = load(arg[1] or LIBRARY .. "/scripts/settings.lua")
 check_exchange(settings)
 check_oms(check, settings)
 os.exit(worst, true)

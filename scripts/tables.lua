@@ -8,7 +8,8 @@ local failure = require "tallyman.failure"
 local tables = require "tallyman.tables"
 
 local dialect, user = arg[1], arg[2]
-if not (dialect == "postgresql" and user and #arg == 2 or dialect == "sqlite" and #arg == 1) then
+if not (dialect == "postgresql" and (user or "") ~= "" and #arg == 2
+  or dialect == "sqlite" and #arg == 1) then
   failure.raise(failure.usage, "usage: tables.lua postgresql NIGHTLY_USER | tables.lua sqlite")
 end
 

@@ -8,10 +8,11 @@ return {
   takes = { "CYCLE", "--reason", "--dry-run" },
 
   run = function(night)
-    local number = math.tointeger(tonumber(night.options.CYCLE))
+    local given = night.options.CYCLE
+    local number = given:match "^%d+$" and math.tointeger(tonumber(given))
     if not number then
       failure.raise(failure.usage, "'%s' is no cycle's number; the report gives them",
-        night.options.CYCLE)
+        given)
     end
     if not night.options.reason then failure.raise(failure.usage, "undo wants --reason TEXT") end
     local oms <close> = night:oms()

@@ -142,6 +142,16 @@ describe("a job", function()
     end
   end)
 
+  it("finds a lease that would switch its own protection off, or be none", function()
+    for _, text in ipairs { "0s", "600h", "soon" } do
+      write("settings", ('return require "tallyman.settings" { oms = { lease = "%s" } }')
+        :format(text))
+      local result = check "settings"
+      assert.equal(78, result.code, text)
+      assert.matches("settings.lua:1: ", result.out)
+    end
+  end)
+
   it("without settings beside it answers 78 in one line", function()
     os.remove(path_of "settings")
     local result = tallyman(path_of "filter_inventory")

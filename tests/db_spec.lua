@@ -254,6 +254,16 @@ local function specs(name, kind)
         { at = "2026-11-24 01:00:00.000" }))
     end)
 
+    it("times beyond all years, and none", function()
+      if oms.dialect == "postgresql" then
+        assert.equal("9999-12-31 00:00:00.000", oms:value "SELECT {stamp 'infinity'::timestamp}")
+        assert.equal("0001-01-01 00:00:00.000", oms:value "SELECT {stamp '-infinity'::timestamp}")
+        assert.equal("9999-12-31 00:00:00.000",
+          oms:value "SELECT {stamp '12026-01-01'::timestamp}")
+      end
+      assert.is_nil(oms:value "SELECT {stamp NULL}")
+    end)
+
     it("sequence ids", function()
       assert.equal("00042", oms:value "SELECT {seq 42}")
       assert.equal("123456", oms:value "SELECT {seq 123456}")

@@ -166,6 +166,15 @@ describe("a job run by hand", function()
 end)
 
 describe("report", function()
+  it("of an OMS that can't be asked fails as that does, and says so loudly", function()
+    for _, name in ipairs { "a", "b", "c" } do job(name) end
+    os.remove(folder .. "/oms.db")
+    local result = run("night", "report")
+    assert.equal(69, result.code)
+    assert.match("cycle: unknown: ", result.out)
+    assert.match("ALERT: the night of [%d-]+ can't be proven", result.err)
+  end)
+
   it("tells of any night, and refuses what is no date", function()
     job("a", "return { kept = 3 }")
     job("b")

@@ -99,6 +99,8 @@ describe("on the command line", function()
     { "--force wants a reason", "import_reset", "--force" },
     { "--force wants a reason", "import_reset", "--force", "" },
     { "--force wants a reason", "import_reset", "--force", "  " },
+    { "--force wants a reason", "import_reset", "--force", "--dry-run" },
+    { "--reason wants a reason", "undo", "1", "--reason", "--dry-run" },
     { "must be one line", "import_reset", "--force", "a\nb" },
     { "'--force' is too much", "import_variance", "--force", "why" },
     { "'--dry-run' is too much", "filter_inventory", "--dry-run" },

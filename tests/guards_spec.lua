@@ -237,11 +237,29 @@ describe("the last good night", function()
     os.remove(n.world.folder .. "/state/history.db")
     local outcome = stores.reset(n, file(nil, 0))
     assert.equal(0, outcome.code, outcome.message)
-    assert.match("the history doesn't know", table.concat(outcome.figures.guards_off, "\n"))
+    assert.match("rows, kept and line_end: the history doesn't know",
+      table.concat(outcome.figures.guards_off, "\n"))
   end)
 end)
 
 describe("a shop's own guard", function()
+  it("may do with the figures what it likes, and refuses all the same", function()
+    local guards = stores.only {}
+    guards[1] = function(figures)
+      figures.worst, figures.file, figures.last = nil, nil, nil
+      return "no"
+    end
+    n = stores.open { settings = { guards = guards } }
+    assert.equal(3, stores.reset(n, file(nil, 0)).code)
+  end)
+
+  it("that raises success fails", function()
+    local guards = stores.only {}
+    guards[1] = function() error { code = 0 } end
+    n = stores.open { settings = { guards = guards } }
+    assert.equal(1, stores.reset(n, file(nil, 0)).code)
+  end)
+
   it("gets the figures, beside the shipped ones, and refuses by a text", function()
     local seen
     local guards = stores.only {}

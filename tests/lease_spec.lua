@@ -61,12 +61,12 @@ describe("the lease", function()
   end
 
   --- Begins a reset, as one host does it, that stops in its transaction.
-  local function stopped_reset(seconds)
+  local function stopped_reset(seconds, ...)
     site:own_scripts(SETTINGS:format(seconds, site.folder))
     site:upload(FILE)
     site:jobs("active_products", "filter_inventory", "export_variance")
     process.write(site.folder .. "/stop", "")
-    local first = process.start(site:command "import_reset")
+    local first = process.start(site:command("import_reset", ...))
     assert(process.eventually(function() return state_of(first) == "T" end), first:err())
     return first
   end
@@ -147,6 +147,15 @@ describe("the lease", function()
       assert.equal(75, result.status, result.err)
       assert.match("stood still for longer than its lease; nothing was changed", result.err)
       assert_one_cycle()
+    end)
+
+  it("isn't taken by a dry run, which PostgreSQL ends all the same when it stands still",
+    function()
+      local first = stopped_reset("2s", "--dry-run")
+      local shop <close> = db.open(url, { lock_ms = 20000 })
+      shop:run "UPDATE inventory_item SET quantity_on_hand_total = quantity_on_hand_total"
+      first:kill(signal.SIGCONT)
+      assert.not_equal(0, first:wait().status)
     end)
 
   it("goes over at once from a host that is killed in its transaction", function()

@@ -37,7 +37,32 @@ end
 
 after_each(function() process.clean() end)
 
+--- A release later, whose tables have one more column: those that are there are changed, once.
+local function change(oms)
+  local before = tables.changes
+  tables.changes = { "ALTER TABLE tallyman_cycle ADD COLUMN later integer;\n" }
+  local ok, wrong = pcall(function()
+    tables.ensure(oms)
+    tables.ensure(oms)
+    oms:all "SELECT later FROM tallyman_cycle"
+    assert.equal(2, oms:value "SELECT MAX(version) FROM tallyman_version")
+  end)
+  tables.changes = before
+  if not ok then error(wrong, 0) end
+  assert.has_error(function() tables.ensure(oms) end) -- the old release knows nothing of it
+end
+
 describe("on SQLite, tallyman's tables", function()
+  it("are brought up to date by a later release", function()
+    local site = process.site(fill)
+    local oms <close> = site:oms()
+    tables.ensure(oms)
+    change(oms)
+    local fresh = process.site(fill)
+    local other <close> = fresh:oms()
+    change(other)
+  end)
+
   it("are made by ten first runs at once", function() ten_at_once(process.site(fill)) end)
 
   it("can be made ahead by what the script prints, twice", function()

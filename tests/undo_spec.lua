@@ -304,7 +304,10 @@ describe("undo refuses", function()
   it("a cycle that doesn't exist (66), a word that is no number and no reason (64)", function()
     case_one(6)
     assert.equal(66, n:undo("05:00", 2).code)
-    assert.equal(64, n:undo("05:00", "one").code)
+    assert.equal(66, n:undo("05:00", "99999999999").code)
+    for _, word in ipairs { "one", "0x1", "1e0", " 1 ", "-1", "1.0" } do
+      assert.equal(64, n:undo("05:00", word).code, word)
+    end
     assert.equal(64, n:run("undo", "05:00", { CYCLE = "1" }).code)
     assert.equal("4/4", n:totals())
   end)

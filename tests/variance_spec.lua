@@ -1,8 +1,5 @@
---- The variance file: what it says, whose it is, what is booked of it, where it goes. The proof.
-local cycle = require "tallyman.cycle"
+--- The variance file: what it says, whose it is, what is booked of it, where it goes.
 local night = require "tests.support.night"
-local oms = require "tallyman.oms"
-local proof = require "tallyman.proof"
 
 local HEADER =
   "facilityId,locationSeqId,idType,idValue,availableDelta,varianceReasonId,comments\n"
@@ -179,56 +176,6 @@ describe("the import", function()
     rewrite 'NY,,SKU,A1,-2,UNACK_SHIPMENT,"cut'
     assert.equal(65, n:variance().code)
     assert.equal("10/10", n:totals())
-  end)
-end)
-
-describe("the proof", function()
-  local function prove()
-    local orders <close> = oms.open(n.world.settings)
-    return proof.of(orders, cycle.newest(orders.db))
-  end
-
-  before_each(function()
-    n.shop:product("B", "B1")
-    n.shop:item("I2", "B", "NY", 5, 4)
-    ship("20:00", 2)
-    n:upload_text("22:00",
-      "facilityId,idType,idValue,availableQty\nNY,SKU,A1,10\nNY,SKU,B1,7\n")
-    n:reset()
-  end)
-
-  it("holds before the variance, after it, and after movements", function()
-    assert.same({ pairs = 2, items = 2, failures = {} }, prove())
-    n:variance()
-    assert.same({ pairs = 2, items = 2, failures = {} }, prove())
-    n.shop:move("I1", n:text "04:00", -3, -3)
-    n.shop:ship("I2", n:text "04:00", 1)
-    assert.same({ pairs = 2, items = 2, failures = {} }, prove())
-  end)
-
-  it("names the pair whose total somebody changed, and no other", function()
-    n:variance()
-    n.world.oms:run
-      "UPDATE inventory_item SET quantity_on_hand_total = 9 WHERE inventory_item_id = 'I1'"
-    local found = prove().failures
-    assert.equal(2, #found)
-    assert.match("product A at NY has 9, must have 8", found[1])
-    assert.match("item I1", found[2])
-  end)
-
-  it("names the pair whose variance is gone from the ledger", function()
-    n:variance()
-    n.world.oms:run "DELETE FROM inventory_item_detail WHERE reason_enum_id = 'UNACK_SHIPMENT'"
-    assert.match("item I1 .*totals changed by 0/0, its ledger by 2/2", prove().failures[1])
-  end)
-
-  it("names the pair that was booked twice", function()
-    n:variance()
-    local id = n.world.oms:value "SELECT variance_id FROM tallyman_cycle"
-    n.shop:move("I1", n:text "04:00", -2, -2, { physical_inventory_id = id })
-    local found = prove().failures
-    assert.equal(1, #found)
-    assert.match("product A at NY has 6, must have 8", found[1])
   end)
 end)
 

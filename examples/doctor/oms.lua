@@ -33,12 +33,21 @@ local function columns_of(oms, name)
   return next(found) and found
 end
 
+--- Why a table isn't to be seen, in words.
+local function absence(oms, name)
+  if oms.dialect == "sqlite" then return "there is no such table" end
+  local schema = oms:value([[SELECT quote_ident(MIN(n.nspname)) FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = :name AND c.relkind IN ('r', 'p', 'v')]], { name = name })
+  local path = oms:value "SHOW search_path"
+  if not schema then return "there is no such table in the search path: " .. path end
+  return ("it is in the schema %s, which this user doesn't see: grant USAGE ON SCHEMA %s to it, "
+    .. "and name the schema in its search_path (%s)"):format(schema, schema, path)
+end
+
 local function check_table(oms, name, columns)
   local found = columns_of(oms, name)
-  if not found then
-    failure.raise(failure.configuration, "there is no such table%s", oms.dialect == "sqlite" and ""
-      or " in the search path: " .. oms:value "SHOW search_path")
-  end
+  if not found then failure.raise(failure.configuration, "%s", absence(oms, name)) end
   for _, column in ipairs(columns) do
     if not found[column] then
       failure.raise(failure.configuration, "it has no column %s", column)
@@ -72,17 +81,23 @@ end
 
 --- What to do about rights, in words.
 local function advice(oms)
+  local user = oms:value "SELECT current_user"
   return ("have their owner run what `tallyman scripts/tables.lua postgresql %s` prints")
-    :format(oms:value "SELECT current_user")
+    :format(user:match "^[%w_]+$" and user or "'" .. user:gsub("'", "'\\''") .. "'")
 end
 
---- Those of tallyman's tables that aren't there; and whether the one with the version is.
+--- Those of tallyman's tables, and of their columns, that aren't there; and whether the one with
+--- the version is.
 local function missing_tables(oms)
   local missing, versioned = {}, true
-  for name in tables.sql:gmatch "CREATE TABLE IF NOT EXISTS (%S+)" do
-    if not columns_of(oms, name) then
+  for name, body in tables.sql:gmatch "CREATE TABLE IF NOT EXISTS (%S+) (%b())" do
+    local found = columns_of(oms, name)
+    if not found then
       missing[#missing + 1] = name
       versioned = versioned and name ~= "tallyman_version"
+    end
+    for column in body:gmatch "\n  (%l[%w_]*) " do
+      if found and not found[column] then missing[#missing + 1] = name .. "." .. column end
     end
   end
   return missing, versioned

@@ -43,7 +43,9 @@ end
 
 --- The text behind an option: a reason, which must say something.
 local function text_behind(job, option, text)
-  if not text or text:match "^%s*$" then usage(job, "%s wants a reason", option) end
+  if not text or text:match "^%s*$" or text:match "^%-" then
+    usage(job, "%s wants a reason, in words", option)
+  end
   if text:find "%c" then usage(job, "the reason of %s must be one line", option) end
   return text
 end

@@ -20,6 +20,7 @@ cycle.ours = [[
 ---@field method "exact_qoh"|"exact_atp"
 ---@field reset_at integer instant
 ---@field reset_id string
+---@field covered integer pairs
 ---@field settled_at? string UTC
 ---@field settled_by? "file"|"deadline"|"next reset"
 ---@field variance_id? string
@@ -58,6 +59,7 @@ end
 ---@param cycle_id integer
 ---@return tallyman.Cycle?
 function cycle.by_number(db, cycle_id)
+  if cycle_id > 2147483647 then return nil end -- no integer of PostgreSQL
   return read(db:one("SELECT * FROM tallyman_cycle WHERE cycle_id = :id", { id = cycle_id }))
 end
 
@@ -113,15 +115,16 @@ end
 --- Records a cycle.
 ---@param db tallyman.Database
 ---@param fields table cycle_id, snapshot, sha256, file_name, business_date, method, reset_at,
---- reset_id
+--- reset_id, covered
 function cycle.insert(db, fields)
   db:run([[INSERT INTO tallyman_cycle (cycle_id, snapshot, sha256, file_name, business_date, method,
-      reset_at, reset_id)
+      reset_at, reset_id, covered)
     VALUES (:number, :snapshot, :sha256, :file_name, :business_date, :method, :reset_at,
-      :reset_id)]],
+      :reset_id, :covered)]],
     { number = fields.cycle_id, snapshot = time.text(fields.snapshot), sha256 = fields.sha256,
       file_name = fields.file_name, business_date = fields.business_date, method = fields.method,
-      reset_at = time.text(fields.reset_at), reset_id = fields.reset_id })
+      reset_at = time.text(fields.reset_at), reset_id = fields.reset_id,
+      covered = fields.covered })
 end
 
 --- Records that a cycle's variance is booked.

@@ -2,7 +2,10 @@
 local db_sql = require "tallyman.db_sql"
 local pg = require "native.pg"
 
-local MILLIS = "to_char(CAST(%s AS timestamp), 'YYYY-MM-DD HH24:MI:SS.MS')"
+--- Years have four digits: what lies before or after, infinity included, is the first or last of
+--- these.
+local MILLIS = "CASE WHEN %s IS NOT NULL THEN to_char(LEAST(GREATEST(CAST(%s AS timestamp), "
+  .. "TIMESTAMP '0001-01-01'), TIMESTAMP '9999-12-31'), 'YYYY-MM-DD HH24:MI:SS.MS') END"
 
 ---@type tallyman.Driver
 local driver = {

@@ -42,11 +42,12 @@ function failure.check(value, message, code, ...)
   return value, message, code, ...
 end
 
---- The exit code that an error value stands for: 1 for a script's own error.
+--- The exit code that an error value stands for: 1 for a script's own error; never that of success.
 ---@param err any
 ---@return integer
 function failure.code(err)
-  return type(err) == "table" and math.type(err.code) == "integer" and err.code or 1
+  local code = type(err) == "table" and err.code
+  return math.type(code) == "integer" and code > 0 and code < 256 and code or 1
 end
 
 --- Runs a function; on an error gives false, the error value and, for a script's own error, a

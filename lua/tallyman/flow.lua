@@ -86,9 +86,12 @@ end
 local function print_report(self, context, _, date)
   date = date or time.night(clock.now(), context.settings.timezone)
   check_date(date)
-  local text, failures = report.text(self, context.settings, date)
+  local text, failures, code = report.text(self, context.settings, date)
   print(text)
-  if not failures then return failure.unavailable end
+  if not failures then
+    log.error(self.flow, ("ALERT: the night of %s can't be proven"):format(date))
+    return code
+  end
   if failures > 0 then
     log.error(self.flow, ("ALERT: the proof of the night of %s fails %d times")
       :format(date, failures))

@@ -106,6 +106,13 @@ local function judge(name, limit, figures, few)
   if text then return limit, text end
 end
 
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local result = {}
+  for key, item in pairs(value) do result[key] = copy(item) end
+  return result
+end
+
 ---@class tallyman.Verdict
 ---@field name string of the guard; "1", "2", ... those of the shop
 ---@field level "warn"|"refuse"
@@ -126,7 +133,7 @@ function guards.judge(limits, figures)
     end
   end
   for i, guard in ipairs(limits) do
-    local text = guard(figures)
+    local text = guard(copy(figures)) -- which it may do with what it likes
     if text then verdicts[#verdicts + 1] = { name = tostring(i), level = "refuse", text = text } end
   end
   return verdicts, off
@@ -168,7 +175,8 @@ function guards.ask(night, figures)
   local refusals = {}
   night.guards_off = off
   if figures.last and not (figures.read and figures.last.read) then
-    off[#off + 1] = "rows and line_end: the history doesn't know this file, or the last one"
+    off[#off + 1] = ("rows%s and line_end: the history doesn't know this file, or the last one")
+      :format(figures.last.kept and "" or ", kept")
   end
   for _, verdict in ipairs(verdicts) do
     if verdict.level == "warn" then

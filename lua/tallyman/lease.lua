@@ -11,6 +11,8 @@ local log = require "tallyman.log"
 local unistd = require "posix.unistd"
 local utsname = require "posix.sys.utsname"
 
+local lease = {}
+
 local NAME = "imports"
 local POLL = 0.2 -- seconds between two looks at a lease that somebody else has
 local STOPPED = "25P03" -- idle_in_transaction_session_timeout
@@ -66,7 +68,7 @@ end
 --- when another host has taken it over.
 function Lease:hold()
   if not self.fence then return end
-  self.db:all(LIMITS, { millis = math.ceil(self.seconds * 1000) })
+  lease.limit(self.db, self.seconds)
   local held = self.db:run(HOLD, { name = NAME, fence = self.fence, seconds = self.seconds })
   if held == 1 then return end
   failure.raise(failure.try_again, "%s has taken over the lease meanwhile: nothing was changed; "
@@ -82,7 +84,13 @@ function Lease:close()
 end
 Lease.__close = Lease.close
 
-local lease = {}
+--- Has PostgreSQL end the transaction that has begun, should its client stand still for so long.
+---@param database tallyman.Database
+---@param seconds number
+function lease.limit(database, seconds)
+  if database.dialect == "sqlite" then return end
+  database:all(LIMITS, { millis = math.ceil(seconds * 1000) })
+end
 
 --- Makes a failure of the transaction tell what it means that PostgreSQL ended it.
 ---@param wrong any

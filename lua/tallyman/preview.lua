@@ -1,6 +1,7 @@
 --- Dry runs: the real work in a transaction that is rolled back, over an exchange that can't be
 --- written to. What the run would have changed is read off before the end.
 local failure = require "tallyman.failure"
+local lease = require "tallyman.lease"
 local oms = require "tallyman.oms"
 local quantity = require "tallyman.quantity"
 
@@ -10,18 +11,23 @@ local WORST = 10 -- pairs that are shown
 
 local BEFORE = [[
   CREATE TEMPORARY TABLE tallyman_before AS
-    SELECT inventory_item_id, {units quantity_on_hand_total} AS qoh,
-      {units available_to_promise_total} AS atp
+    SELECT inventory_item_id, quantity_on_hand_total AS qoh, available_to_promise_total AS atp
     FROM inventory_item;
   CREATE UNIQUE INDEX tallyman_before_item ON tallyman_before (inventory_item_id)]]
 
 --- The pairs whose totals differ from before.
 local PAIRS = [[
-  WITH pair AS (
-    SELECT i.product_id, i.facility_id, SUM(COALESCE(b.qoh, 0)) AS old_qoh,
-      SUM(COALESCE(b.atp, 0)) AS old_atp, SUM({units i.quantity_on_hand_total}) AS new_qoh,
-      SUM({units i.available_to_promise_total}) AS new_atp
-    FROM inventory_item i LEFT JOIN tallyman_before b ON b.inventory_item_id = i.inventory_item_id
+  WITH touched AS (
+    SELECT DISTINCT i.product_id, i.facility_id FROM inventory_item i
+    LEFT JOIN tallyman_before b ON b.inventory_item_id = i.inventory_item_id
+    WHERE b.qoh IS DISTINCT FROM i.quantity_on_hand_total
+      OR b.atp IS DISTINCT FROM i.available_to_promise_total
+  ), pair AS (
+    SELECT i.product_id, i.facility_id, {sum b.qoh} AS old_qoh, {sum b.atp} AS old_atp,
+      {sum i.quantity_on_hand_total} AS new_qoh, {sum i.available_to_promise_total} AS new_atp
+    FROM touched t JOIN inventory_item i
+      ON i.product_id = t.product_id AND i.facility_id = t.facility_id
+    LEFT JOIN tallyman_before b ON b.inventory_item_id = i.inventory_item_id
     GROUP BY i.product_id, i.facility_id
   ), differing AS (SELECT * FROM pair WHERE new_qoh <> old_qoh OR new_atp <> old_atp) ]]
 
@@ -39,6 +45,14 @@ local WORST_PAIRS = PAIRS .. [[SELECT * FROM differing
 local Lasting = setmetatable({}, { __index = oms.class })
 Lasting.__index = Lasting
 function Lasting:import(_, work) return work() end
+
+--- What is there before is what is there once nobody else can change it.
+function Lasting:lock_items()
+  oms.class.lock_items(self)
+  if not self.seen then self.db:script(BEFORE) end
+  self.seen = true
+end
+
 function Lasting:close() end
 Lasting.__close = Lasting.close
 
@@ -47,8 +61,8 @@ Lasting.__close = Lasting.close
 ---@return tallyman.Oms
 function preview.oms(settings)
   local opened = oms.open(settings, function(database)
-    database:script(database.driver.begin())
-    database:script(BEFORE)
+    database:script(database.driver.begin "read committed")
+    lease.limit(database, settings.oms.lease)
     function database.transaction(self, work) return work(self) end
   end)
   return setmetatable(opened, Lasting)
@@ -84,6 +98,7 @@ end
 ---@param orders tallyman.Oms what preview.oms gave
 ---@return table changes facilities, worst
 function preview.changes(orders)
+  if not orders.seen then return { facilities = {}, worst = {} } end -- nothing can have changed
   return { facilities = texts(orders, FACILITIES), worst = texts(orders, WORST_PAIRS) }
 end
 

@@ -55,8 +55,13 @@ local function add_undone(lines, orders, date)
   return failures
 end
 
-local function add_cycle(lines, orders, date)
+local function add_cycle(lines, orders, date, applied)
   local tonight = cycle.of_night(orders.db, date)
+  local number = applied and applied.state == "done" and applied.figures.cycle
+  if number and not cycle.by_number(orders.db, number) then
+    lines[#lines + 1] = ("cycle %d: its reset is done, and it is gone from the OMS"):format(number)
+    return 1
+  end
   if not tonight then
     lines[#lines + 1] = "cycle: none tonight: no reset was applied, so no variance may be booked"
     return 0
@@ -75,6 +80,7 @@ end
 ---@param date string YYYY-MM-DD
 ---@param given? tallyman.Oms a rehearsal's, which stays open
 ---@return string text, integer? failures of the proof; nil where the OMS can't be asked
+---@return integer? code then: that of the failure
 function report.text(flow, settings, date, given)
   local lines = { ("night of %s, flow %s"):format(date, flow.flow) }
   if clock.is_set() then
@@ -87,10 +93,12 @@ function report.text(flow, settings, date, given)
   end
   local ok, failures = failure.catch(function()
     local orders <close> = given or oms.open(settings)
-    return add_undone(lines, orders, date) + add_cycle(lines, orders, date)
+    return add_undone(lines, orders, date)
+      + add_cycle(lines, orders, date, history:last("import_reset", date))
   end)
   if not ok then lines[#lines + 1] = "cycle: unknown: " .. tostring(failures) end
-  return table.concat(lines, "\n"), ok and failures or nil
+  if ok then return table.concat(lines, "\n"), failures end
+  return table.concat(lines, "\n"), nil, failure.code(failures)
 end
 
 return report

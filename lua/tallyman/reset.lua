@@ -149,13 +149,13 @@ local function compute(oms, filtered, counts)
 end
 
 --- Writes the reset: items, coverage, bookings, cycle.
-local function write(night, oms, filtered, sha256)
+local function write(night, oms, filtered, sha256, covered)
   local number = cycle.next_number(oms.db)
   oms:insert_items "tallyman_pair"
   coverage.keep(oms, number)
   cycle.insert(oms.db, { cycle_id = number, snapshot = filtered.snapshot, sha256 = sha256,
     file_name = filtered.name, business_date = night.date, method = oms.settings.reset.method,
-    reset_at = clock.now(), reset_id = book_deltas(night, oms, filtered) })
+    reset_at = clock.now(), reset_id = book_deltas(night, oms, filtered), covered = covered })
   return number
 end
 
@@ -185,7 +185,7 @@ local function in_transaction(night, oms, exchange, filtered, staged)
   faults, figures.rejected = staging.faults(oms)
   guards.ask(night, lookout.of(night, oms, filtered, figures, last))
   if settled then night:warn("%s", settled) end
-  figures.cycle = write(night, oms, filtered, staged.sha256)
+  figures.cycle = write(night, oms, filtered, staged.sha256, figures.covered)
   if not night.dry_run then write_rejects(oms, exchange, filtered, staged.plan, faults) end
   return figures
 end

@@ -8,7 +8,11 @@ local secrets = {}
 ---@param url string
 ---@return string
 function secrets.hide(url)
-  url = url:gsub("([?&]%w*password=)[^&#]*", "%1...")
+  url = url:gsub("([?&])([^=&#]*)=([^&#]*)", function(mark, name, value)
+    local plain = name:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+    return plain:lower():find "password" and ("%s%s=..."):format(mark, name)
+      or ("%s%s=%s"):format(mark, name, value)
+  end):gsub("(password%s*=%s*)%S+", "%1...")
   local scheme, rest = url:match "^(%a[%w+.-]*://)(.*)$"
   scheme, rest = scheme or "", rest or url
   local before, after = rest:match "^(.*)@(.-)$"

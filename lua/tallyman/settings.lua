@@ -116,10 +116,14 @@ local SHAPE = { type = "table", fields = {
   } },
   oms = { type = "table", fields = {
     database = url_like("sqlite:PATH, postgresql://USER@HOST/DATABASE or service=NAME",
-      "^sqlite:.", "^postgres[ql]*://", "^service=."),
+      "^sqlite:.", "^postgresql://", "^postgres://", "^service=%S+$"),
     timezone = { type = "string", check = validate.zone }, shipped = texts,
     stale_days = not_negative, shipments_since = { type = "string|nil", check = check_time },
-    lease = duration,
+    lease = { type = "string|number", check = function(value)
+      local seconds = validate.seconds(value)
+      if not seconds then return validate.duration(value) end
+      if seconds < 1 or seconds > 86400 then return "must be from 1s to 1d" end
+    end },
   } },
   pos = { type = "table", fields = { ack_delay = duration, sale_delay = duration } },
   reset = { type = "table", fields = {

@@ -11,7 +11,8 @@ local tables = {}
 tables.changes = {}
 
 --- Makes the first version. All times are UTC. reset_id, variance_id and undo_id are physical
---- inventories: ledger rows that bear one of them are "ours".
+--- inventories: ledger rows that bear one of them are "ours". covered is how many pairs
+--- are: so the proof notices when some are gone.
 tables.sql = [[
 CREATE TABLE IF NOT EXISTS tallyman_cycle (
   cycle_id integer NOT NULL PRIMARY KEY,
@@ -22,6 +23,7 @@ CREATE TABLE IF NOT EXISTS tallyman_cycle (
   method varchar(20) NOT NULL,
   reset_at timestamp NOT NULL,
   reset_id varchar(20) NOT NULL,
+  covered integer NOT NULL,
   settled_at timestamp,
   settled_by varchar(20),
   variance_id varchar(20),
@@ -82,11 +84,16 @@ function tables.grants(user)
   for i, right in ipairs(tables.rights) do
     lines[i] = ("GRANT %s\n  ON %s\n  TO %s;"):format(right[1], right[2], role)
   end
+  local name, all = user:gsub("'", "''"), {}
+  for i, right in ipairs(tables.rights) do all[i] = right[2] end
   lines[#lines + 1] = ([[
-DO $grant$ BEGIN -- staging uses temporary tables
+DO $grant$ DECLARE part name; BEGIN -- staging uses temporary tables
   EXECUTE format('GRANT TEMPORARY ON DATABASE %%I TO %%I', current_database(), '%s');
-  EXECUTE format('GRANT USAGE ON SCHEMA %%I TO %%I', current_schema(), '%s');
-END $grant$;]]):format((user:gsub("'", "''")), (user:gsub("'", "''")))
+  FOR part IN SELECT DISTINCT n.nspname FROM pg_namespace n JOIN pg_class c
+      ON c.relnamespace = n.oid
+    WHERE c.oid IN (SELECT to_regclass(t) FROM regexp_split_to_table('%s', ', *') t)
+  LOOP EXECUTE format('GRANT USAGE ON SCHEMA %%I TO %%I', part, '%s'); END LOOP;
+END $grant$;]]):format(name, table.concat(all, ", "), name)
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -122,7 +129,7 @@ local function make(db)
   db:transaction(function()
     if db.dialect == "postgresql" then db:value(tables.lock) end
     db:script(tables.script(found(db)))
-  end)
+  end, { isolation = "read committed" }) -- to see what was made while we waited
 end
 
 local REFUSED = { ["42501"] = true, ["3F000"] = true } -- no right, or no schema where it has one
