@@ -247,6 +247,15 @@ describe("while nobody keeps it", function()
     assert.same({ "01:00:00 a", "02:00:00 b" }, kept.began)
   end)
 
+  it("a run that stands still before it begins doesn't begin after its deadline", function()
+    keep(JOBS)
+    kept.keeper.runner.start = function() end
+    kept:until_ "2026-11-24 01:00"
+    local id = kept.store.db:value "SELECT run_id FROM occurrence WHERE job = 'a'"
+    kept:sleep_until "2026-11-24 04:00"
+    assert.is_nil(kept.store:claim(id, "a"))
+  end)
+
   it("a run that was announced and never began is given up, and can't begin any more", function()
     keep(JOBS)
     kept.keeper.runner.start = function() end -- the keeper is killed in between

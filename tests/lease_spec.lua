@@ -152,7 +152,7 @@ describe("the lease", function()
   it("isn't taken by a dry run, which PostgreSQL ends all the same when it stands still",
     function()
       local first = stopped_reset("2s", "--dry-run")
-      local shop <close> = db.open(url, { lock_ms = 20000 })
+      local shop <close> = db.open(url, { lock_timeout = 20 })
       shop:run "UPDATE inventory_item SET quantity_on_hand_total = quantity_on_hand_total"
       first:kill(signal.SIGCONT)
       assert.not_equal(0, first:wait().status)

@@ -129,7 +129,7 @@ function Store:announce(occurrence)
 end
 
 --- Takes up a run that a flow has announced, once; gives its night, or nil when it isn't there to
---- be taken: the flow has given it up, or somebody else has it.
+--- be taken: the flow has given it up, somebody else has it, or its deadline is past.
 ---@param run_id string
 ---@param job string
 ---@param fingerprints? table SHA-256 of script and settings
@@ -138,7 +138,10 @@ function Store:claim(run_id, job, fingerprints)
   local used = fingerprints or {}
   local row = self.db:one([[UPDATE run SET state = 'running', started_at = :now,
       process = :process, script_sha256 = :script, settings_sha256 = :settings
-    WHERE run_id = :run_id AND job = :job AND state = 'starting' RETURNING night]],
+    WHERE run_id = :run_id AND job = :job AND state = 'starting'
+      AND NOT EXISTS (SELECT 1 FROM occurrence o
+        WHERE o.run_id = run.run_id AND o.deadline <= :now)
+    RETURNING night]],
     { run_id = run_id, job = job, now = time.text(clock.now()), process = processes.own(),
       script = used.script or db.null, settings = used.settings or db.null })
   return row and row.night
