@@ -6,19 +6,20 @@
 local Rng = {}
 Rng.__index = Rng
 
----@param seed integer
----@return model.Rng
-local function new(seed)
-  return setmetatable({ state = seed * 0x9E3779B97F4A7C15 + 0x1234567 }, Rng)
-end
-
--- The mixing of splitmix64: it needs no warm-up, so that neighbouring seeds differ at once.
-function Rng:bits()
-  self.state = self.state + 0x9E3779B97F4A7C15
-  local z = self.state
+-- The mixing of splitmix64.
+local function mix(z)
   z = (z ~ (z >> 30)) * 0xBF58476D1CE4E5B9
   z = (z ~ (z >> 27)) * 0x94D049BB133111EB
   return z ~ (z >> 31)
+end
+
+---@param seed integer neighbours have nothing to do with each other
+---@return model.Rng
+local function new(seed) return setmetatable({ state = mix(seed * 0x1234567) }, Rng) end
+
+function Rng:bits()
+  self.state = self.state + 0x9E3779B97F4A7C15
+  return mix(self.state)
 end
 
 --- A whole number from low to high, both included.
