@@ -1,4 +1,5 @@
 --- A flow that is kept, with real processes: a shortened night, seconds apart.
+local db = require "tallyman.db"
 local process = require "tests.support.process"
 local flows = require "tests.support.flows"
 
@@ -115,6 +116,32 @@ describe("a flow that is kept", function()
     made.job("a", "at = '01:00:01', memory_limit = '50m',", [[local text = ("x"):rep(100000000)]])
     made.night { "a" }
     flows.shows(made.keep(), "not enough memory")
+  end)
+
+  it("waits while its store is locked, says so once, and goes on", function()
+    made.job("a", "at = '01:00:04',")
+    made.night { "a" }
+    local flow = made.keep()
+    flows.shows(flow, "kept from now on")
+    process.eventually(function() return false end, 0.5)
+    do
+      local history <close> = db.open("sqlite:" .. made.folder .. "/state/history.db")
+      history:script "BEGIN EXCLUSIVE"
+      flows.shows(flow, "nothing is begun until that is mended")
+      assert.falsy(flow:err():find "a: done")
+    end
+    flows.shows(flow, "the store can be used again")
+    flows.shows(flow, "night: a: done")
+    assert.equal(1, select(2, flow:err():gsub("until that is mended", "")))
+  end)
+
+  it("ends with one clear line where its store is no database", function()
+    made.job("a", "at = '01:00:04',")
+    made.night { "a" }
+    process.write(made.folder .. "/state/history.db", ("no database "):rep(1000))
+    local result = made.keep():wait()
+    assert.not_equal(0, result.status)
+    assert.match("^tallyman: [^\n]*history.db[^\n]*not a database[^\n]*\n$", result.err)
   end)
 
   it("runs each job to its end exactly once, however often it is killed", function()

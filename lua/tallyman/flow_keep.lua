@@ -17,6 +17,7 @@ local time = require "tallyman.time"
 
 local flow_keep = {}
 
+local RETRY = 5 -- seconds after which the store is looked at again
 local SETTLED = 1 -- seconds without a change after which changed scripts are looked at
 
 --- What the log says of an event.
@@ -47,6 +48,7 @@ end
 ---@field teller tallyman.Teller
 ---@field metrics? string file
 ---@field published? string what stands in it
+---@field wrong? string why the store can't be used
 ---@field watch native.Watch
 ---@field changed? number when a file was last seen to change
 ---@field checking? integer pid of the process that checks the scripts
@@ -135,15 +137,37 @@ local function report_to_systemd(self, wake)
   return watchdog and math.min(wake, clock.now() + watchdog) or wake
 end
 
+--- What may pass when the store can't be used: it is locked, the disk is full.
+local PASSING = { [failure.unavailable] = true, [failure.cant_create] = true, [failure.io] = true,
+  [failure.try_again] = true }
+
+--- Does what is due; gives when to look again. While the store can't be used nothing is begun, and
+--- nothing is lost: it says what there was to do as soon as it can be used again.
+local function work(self, now)
+  local ok, wake, trace = failure.catch(function()
+    local at = math.min(self.keeper:step(now), self.teller:work(now))
+    publish(self)
+    return at
+  end)
+  local wrong = not ok and tostring(wake) or nil
+  if not ok and not PASSING[failure.code(wake)] then error(trace or wake, 0) end
+  if wrong and wrong ~= self.wrong then
+    log.error(self.keeper.flow.flow, wrong .. ": nothing is begun until that is mended")
+  elseif self.wrong and not wrong then
+    log.info(self.keeper.flow.flow, "the store can be used again")
+  end
+  self.wrong = wrong
+  return ok and wake or now + RETRY
+end
+
 --- One round: does what is due, and waits for what comes next.
 local function round(self)
   local now = clock.now()
   if self.changed and not self.checking and now >= self.changed + SETTLED then
     check_scripts(self)
   end
-  local wake = math.min(self.keeper:step(now), self.teller:work(now))
+  local wake = work(self, now)
   if self.changed then wake = math.min(wake, self.changed + SETTLED) end
-  publish(self)
   wake = report_to_systemd(self, wake)
   take_in(self, failure.check(self.watch:wait(wake)))
 end
