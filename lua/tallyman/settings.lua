@@ -122,7 +122,7 @@ local SHAPE = { type = "table", fields = {
     lease = { type = "string|number", check = function(value)
       local seconds = validate.seconds(value)
       if not seconds then return validate.duration(value) end
-      if seconds < 1 or seconds > 86400 then return "must be from 1s to 1d" end
+      if seconds < 0.1 or seconds > 86400 then return "must be from 0.1 (seconds) to 1d" end
     end },
   } },
   pos = { type = "table", fields = { ack_delay = duration, sale_delay = duration } },
