@@ -12,7 +12,7 @@ function secrets.hide(url)
     local plain = name:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
     return plain:lower():find "password" and ("%s%s=..."):format(mark, name)
       or ("%s%s=%s"):format(mark, name, value)
-  end):gsub("(password%s*=%s*)%S+", "%1...")
+  end):gsub("(password%s*=%s*)[^%s&]+", "%1...")
   local scheme, rest = url:match "^(%a[%w+.-]*://)(.*)$"
   scheme, rest = scheme or "", rest or url
   local before, after = rest:match "^(.*)@(.-)$"

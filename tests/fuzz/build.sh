@@ -5,7 +5,7 @@ SANITIZERS="-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
   -fno-sanitize-coverage=trace-cmp"
 
 # The engine without the host, and without what the harnesses never reach.
-engine_sources() { ls src/*.c | grep -vE '/(main|host|host_signals|clock|hostkeys|net|ssh|ssh_[a-z]*|sftp|sftp_[a-z]*|pg|pg_[a-z]*|sqlite_rows)\.c$'; }
+engine_sources() { ls src/*.c | grep -vE '/(main|host|host_signals|clock|process|watch|hostkeys|net|ssh|ssh_[a-z]*|sftp|sftp_[a-z]*|pg|pg_[a-z]*|sqlite_rows)\.c$'; }
 
 # Those of the host, and what the harnesses themselves need.
 libraries() { echo "$(sed -n 's/^LIBS *:= *//p' Makefile) lua5.4 zlib"; }
