@@ -19,15 +19,11 @@ enum { CANCEL_SECONDS = 2, COMMIT_SECONDS = 5 };
 
 /* ---- waiting ---- */
 
-/* Waits once, with SIGINT and SIGTERM let through only while it does: none is missed between the
- * look at the flag and the wait. What poll gave; -1 and no failure: look again. */
+/* Waits once. What poll gave; -1 and no failure: look again. */
 static int wait_once(struct pollfd *poller, const struct timespec *left, bool heed,
                      struct failure *failure) {
-  sigset_t stops, before;
-  sigemptyset(&stops);
-  sigaddset(&stops, SIGINT);
-  sigaddset(&stops, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &stops, &before);
+  sigset_t before;
+  thread_hold_stops(&before);
   int ready = -1;
   if (!heed || check_stop(failure)) ready = ppoll(poller, 1, left, &before);
   pthread_sigmask(SIG_SETMASK, &before, NULL);

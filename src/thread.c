@@ -12,3 +12,11 @@ bool thread_start(pthread_t *thread, void *(*run)(void *), void *context) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return started;
 }
+
+void thread_hold_stops(sigset_t *before) {
+  sigset_t stops;
+  sigemptyset(&stops);
+  sigaddset(&stops, SIGINT);
+  sigaddset(&stops, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &stops, before);
+}

@@ -20,6 +20,7 @@
 #include "clock.h"
 #include "process.h"
 #include "stream.h"
+#include "thread.h"
 
 enum { MOST_PROCESSES = 256 };
 
@@ -188,14 +189,10 @@ static enum watch_event meaning(struct watch *watch, int handle, struct watch_en
   return end_of(watch, i, ended);
 }
 
-/* Waits for one file to wake us, with SIGINT and SIGTERM let through only while it does: none is
- * missed between the look at the flag and the wait. */
+/* Waits for one file to wake us. */
 static int wait_once(struct watch *watch, struct epoll_event *event, struct failure *failure) {
-  sigset_t stops, before;
-  sigemptyset(&stops);
-  sigaddset(&stops, SIGINT);
-  sigaddset(&stops, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &stops, &before);
+  sigset_t before;
+  thread_hold_stops(&before);
   int ready = -1;
   if (check_stop(failure)) ready = epoll_pwait(watch->all, event, 1, -1, &before);
   pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -178,25 +178,19 @@ local function run(_, _, path)
   return require "tallyman.flow_keep".run(path, function() return script.load_flow(path) end)
 end
 
---- Prints when tonight's jobs, or those of a date, are due.
-local function plan(self, context, path, date)
-  local loaded = require "tallyman.script".load_flow(path)
-  date = date or time.night(clock.now(), self.timezone or context.settings.timezone)
-  check_date(date)
-  print(outlook.plan(loaded, date))
-  return 0
+--- A verb that prints what there is to say of tonight, or of the night of a date.
+local function saying(text_of)
+  return function(self, context, path, date)
+    local loaded = require "tallyman.script".load_flow(path)
+    date = date or time.night(clock.now(), self.timezone or context.settings.timezone)
+    check_date(date)
+    print(text_of(loaded, date))
+    return 0
+  end
 end
 
---- Prints what has become of tonight's jobs, or of those of a date.
-local function status(self, context, path, date)
-  local loaded = require "tallyman.script".load_flow(path)
-  date = date or time.night(clock.now(), self.timezone or context.settings.timezone)
-  check_date(date)
-  print(outlook.status(loaded, date))
-  return 0
-end
-
-local VERBS = { run = run, once = once, plan = plan, status = status, report = print_report,
+local VERBS = { run = run, once = once, plan = saying(outlook.plan),
+  status = saying(outlook.status), report = print_report,
   check = check }
 --- What may stand behind a verb.
 local TAKES = { plan = "DATE", status = "DATE", report = "DATE", once = "--dry-run" }

@@ -1,6 +1,7 @@
 --- Guards: rules that look at a reset before it is applied. Each is a pure function: figures in, a
 --- verdict out. Their limits stand in the settings; a shop's own guards are functions there, which
 --- get the same figures and give nil, or a text that says why this file must not become the shop.
+local copy = require "tallyman.copy"
 local failure = require "tallyman.failure"
 local quantity = require "tallyman.quantity"
 
@@ -104,13 +105,6 @@ local function judge(name, limit, figures, few)
   if SHARES[name] then return judge_share(SHARES[name], limit, figures, few) end
   local text = FACTS[name](figures)
   if text then return limit, text end
-end
-
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local result = {}
-  for key, item in pairs(value) do result[key] = copy(item) end
-  return result
 end
 
 ---@class tallyman.Verdict

@@ -1,6 +1,7 @@
 --- Settings: `return require "tallyman.settings" { ... }` is what a settings.lua consists of.
 --- Checks every field, fills in defaults, lets the environment override, and makes names into
 --- objects.
+local copy = require "tallyman.copy"
 local failure = require "tallyman.failure"
 local names = require "tallyman.names"
 local secrets = require "tallyman.secrets"
@@ -184,13 +185,6 @@ local ENVIRONMENT = {
   TALLYMAN_OMS = { "oms", "database" },
   TALLYMAN_RESET_METHOD = { "reset", "method" },
 }
-
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local result = {}
-  for key, item in pairs(value) do result[key] = copy(item) end
-  return result
-end
 
 --- Lists replace the default's, tables with known names are filled in from it.
 local function merge(given, defaults, shape)
