@@ -89,6 +89,19 @@ describe("a job", function()
     assert.equal("done", kept:state "a")
   end)
 
+  it("that an operator has forced through counts, and what waits for it goes on", function()
+    keep({ { name = "a", at = "02:00", latest = "06:00" },
+      { name = "b", after = { "a" }, wait = "1h", latest = "07:00" } },
+      { acts = { a = function() return { code = 3, message = "too few rows" } end } })
+    kept:until_ "2026-11-24 04:00"
+    assert.equal("refused", kept:state "a")
+    local id = kept.store:begin("a", "2026-11-24")
+    kept.store:finish(id, "done", 0, nil, {})
+    kept:until_ "2026-11-24 11:59"
+    assert.same({ "02:00:00 a", "05:00:00 b" }, kept.began)
+    assert.equal("done", kept:state "a")
+  end)
+
   it("that an operator ran before its time is run all the same", function()
     keep { { name = "a", at = "02:00" } }
     local id = kept.store:begin("a", "2026-11-24")

@@ -34,13 +34,13 @@ c_test() { # folder of the build, name
 
 # Three shares of the specs: those that wait for links and timeouts, those that wait for databases,
 # and those that compute.
-LINKS='/(sftp|servers|telling|flow_keep)[a-z_]*_spec\.lua$'
+LINKS='/(sftp|servers|telling|flow_keep|live)[a-z_]*_spec\.lua$'
 DATABASES='/(pg|db|lease|tables|dry_run)[a-z_]*_spec\.lua$'
 # What the sanitizer build leaves out: rules in Lua and nights on PostgreSQL, whose C code is that of
 # the other specs, and for the time's sake large files on long links (run them by hand when
 # sftp_lanes.c changes).
 ONCE='/(pg_(jobs|races|crash|retailer|demo|locks)|lease|tables|dry_run|sftp_lanes|cases|deduction'
-ONCE="$ONCE|model|reset|variance|guards|force|undo|undo_killed|timetable|years|keeper|telling|docs|readme)_spec"
+ONCE="$ONCE|model|reset|variance|guards|force|undo|undo_killed|timetable|years|keeper|telling|live|docs|readme)_spec"
 ONCE="$ONCE\\.lua\$"
 
 share() { # links, databases or others

@@ -50,7 +50,7 @@ end
 ---@field published? string what stands in it
 ---@field wrong? string why the store can't be used
 ---@field watch native.Watch
----@field changed? number when a file was last seen to change
+---@field changed? number when a script was last seen to change
 ---@field checking? integer pid of the process that checks the scripts
 local Kept = {}
 Kept.__index = Kept
@@ -79,12 +79,15 @@ local function scripts_of(folder)
   return table.concat(texts, "\0")
 end
 
---- Begins to check the scripts, in a process of its own, if any has changed or somebody asks.
-local function check_scripts(self, ordered)
-  self.changed = nil
+--- Notes it when the scripts have changed: files of the state folder change all the time.
+local function look_at_scripts(self)
   local scripts = scripts_of(self.folder)
-  if scripts == self.scripts and not ordered then return end
-  self.scripts = scripts
+  if scripts ~= self.scripts then self.scripts, self.changed = scripts, clock.now() end
+end
+
+--- Begins to check the scripts, in a process of its own.
+local function check_scripts(self)
+  self.changed = nil
   self.checking = failure.check(self.watch:start({ host.executable, self.path, "check" },
     { output = 2 }))
 end
@@ -106,8 +109,8 @@ end
 
 --- Takes in what has happened.
 local function take_in(self, event, pid, status)
-  if event == "hangup" then check_scripts(self, true) end
-  if event == "files" then self.changed = clock.now() end
+  if event == "hangup" then check_scripts(self) end
+  if event == "files" then look_at_scripts(self) end
   if event == "clock" then log.warn(self.keeper.flow.flow, "the system's clock was set") end
   if event ~= "process" then return end
   if pid == self.checking then return checked(self, status) end
@@ -198,6 +201,7 @@ function flow_keep.run(path, load)
   local watch <close> = failure.check(process.watch())
   local folder = path:match "^(.*)/[^/]*$" or "."
   failure.check(watch:folder(folder))
+  failure.check(watch:folder(loaded.settings.state)) -- an operator's runs end there
   local kept = setmetatable({ path = path, folder = folder, load = load, watch = watch,
     scripts = scripts_of(folder), runner = runner.new(folder, watch) }, Kept)
   kept.keeper = keeper.new { store = history, runner = kept.runner }

@@ -150,7 +150,8 @@ local function look_back(job, tonight)
   return since
 end
 
---- Whether an operator has done the job tonight, when it was due.
+--- Whether an operator has done the job tonight, since it was due: then it is done, even where the
+--- flow had given it up.
 local function done_by_hand(self, occurrence, now)
   local run = self.store:first_done(occurrence.job, occurrence.night, occurrence.due_at)
   if not run then return false end
@@ -251,6 +252,8 @@ function Keeper:step(now)
   local function look_again(at) if at and at > now then wake = math.min(wake, at) end end
   local known = newest(self, night)
   for _, name in ipairs(self.flow.jobs) do
+    local there = known[name]
+    if there and there.final and there.state ~= "done" then done_by_hand(self, there, now) end
     look_again(enter(self, self.jobs[name], night, now, known[name]))
   end
   repeat -- what one job has done may let another begin

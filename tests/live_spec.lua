@@ -1,0 +1,143 @@
+--- A shortened night of the shipped scripts, kept by a real flow, on real servers: a file that comes
+--- late, a flow's process that is killed, a script that is edited, a refusal that somebody overrides.
+local databases = require "tests.support.databases"
+local flows = require "tests.support.flows"
+local postgres = require "tests.support.postgres"
+local process = require "tests.support.process"
+local sshd = require "tests.support.sshd"
+local time = require "tallyman.time"
+
+local EXAMPLE = process.root .. "/examples/worked_example/"
+local FILE = process.read(EXAMPLE .. "ResetInventory_20261123_220000.csv")
+
+-- The night's hours as seconds.
+local TIMES = { active_products = { '"01:00"', '"01:00:02"', '"03:00"', '"01:02"' },
+  filter_inventory = { '"01:30"', '"01:00:04"', '"04:00"', '"01:02"' },
+  export_variance = { '"01:30"', '"01:00:04"', '"04:00"', '"01:02"' },
+  import_reset = { '"02:00"', '"01:00:06"', '"06:00"', '"01:03"' },
+  import_variance = { '"1h"', '"3s"', '"07:00"', '"01:04"' } }
+
+local site, began
+
+local function edit(name, from, to)
+  local path = ("%s/%s.lua"):format(site.scripts, name)
+  local text, count = process.read(path):gsub(from, to, 1)
+  assert.equal(1, count, name .. ": " .. from)
+  process.write(path, text)
+end
+
+--- Lets the site have scripts of its own whose night takes seconds.
+local function shorten(settings)
+  site:own_scripts(settings)
+  for name, times in pairs(TIMES) do
+    edit(name, times[1], times[2])
+    edit(name, times[3], times[4])
+  end
+  edit("nightly", 'flow = "nightly",', 'flow = "nightly", retry = { "1s" },')
+end
+
+local function environment()
+  site.env.TALLYMAN_NOW = time.iso(time.read "2026-11-24 01:00:00" + os.difftime(os.time(), began))
+end
+
+local function keep()
+  environment()
+  return process.start(site:command "nightly")
+end
+
+local function run(...)
+  environment()
+  return site:run(...)
+end
+
+--- The counts of the worked example in the end.
+local function counts()
+  local oms <close> = site:oms()
+  local texts = {}
+  for row in oms:rows [[SELECT facility_id, product_id, SUM({units quantity_on_hand_total}) AS qoh
+      FROM inventory_item GROUP BY facility_id, product_id ORDER BY facility_id, product_id]] do
+    texts[#texts + 1] = ("%d"):format(row.qoh // 1000000)
+  end
+  return table.concat(texts, " ")
+end
+
+local SETTINGS = [[return require "tallyman.settings" {
+  tell = { command = { "sh", "-c", "cat >> %s/told" }, pause = 0 },
+  guards = { age = false, function()
+    local handle = io.open "%s/refuse"
+    if handle then handle:close() return "it looks wrong" end
+  end } }]]
+
+local function live()
+  it("goes through by itself, whatever comes in between", function()
+    shorten(SETTINGS:format(site.folder, site.folder))
+    site.env.TALLYMAN_GUARDS = nil
+    process.write(site.folder .. "/refuse", "")
+    local flow = keep()
+    flows.shows(flow, "filter_inventory: no input")
+    flow:kill(process.SIGKILL) -- while it waits for its file
+    flow:wait()
+    flow = keep()
+    flows.shows(flow, "filter_inventory: held")
+    edit("export_variance", "^", "-- edited\n")
+    flows.shows(flow, "the new ones are used from now on")
+    site:upload(FILE, "20261123_220000")
+    flows.shows(flow, "nightly: import_reset: refused: guard 1 refuses ")
+    assert.match("import_reset +refused", run("nightly", "status").out)
+    assert.equal(0, run("import_reset", "--force", "counted again").status)
+    flows.shows(flow, "nightly: import_reset: done")
+    flows.shows(flow, "nightly: import_variance: done")
+    flows.shows(flow, "proof: 6 covered pairs")
+    assert.equal("10 10 5 8 8 5", counts())
+    local told = process.read(site.folder .. "/told")
+    assert.match("import_reset refused: guard 1 refuses", told)
+    assert.match("import_reset recovered: done again", told)
+    local status = run("nightly", "status").out
+    for _, name in ipairs { "active_products", "filter_inventory", "export_variance",
+      "import_reset", "import_variance" } do
+      assert.match("\n  " .. name .. " +done ", status)
+    end
+    flow:kill(process.SIGTERM)
+    assert.equal(0, flow:wait().status)
+  end)
+end
+
+--- The worked example's shop.
+local function new_site()
+  began = os.time()
+  return process.site(function(oms) oms:script(process.read(EXAMPLE .. "oms.sql")) end)
+end
+
+describe("a live night on SQLite and a local folder", function()
+  before_each(function() site = new_site() end)
+  after_each(process.clean)
+  live()
+end)
+
+describe("a live night on PostgreSQL, over SFTP", function()
+  if postgres.lacks() or sshd.lacks() then return pending(postgres.lacks() or sshd.lacks()) end
+  local made
+
+  setup(function()
+    made = databases.of_oms(postgres.start())
+    process.keep()
+  end)
+  teardown(function()
+    made.connect:close()
+    postgres.clean()
+  end)
+  before_each(function()
+    site = new_site()
+    site.env.TALLYMAN_OMS = made.fresh()
+    local oms <close> = site:oms()
+    oms:script(process.read(EXAMPLE .. "oms.sql"))
+    local server = sshd.start()
+    site.env.TALLYMAN_EXCHANGE = ("sftp://%s@%s:%d%s"):format(server.user, server.host,
+      server.port, site.exchange)
+    site.env.TALLYMAN_SSH_KEY = server.keys.ed25519
+    site.env.TALLYMAN_KNOWN_HOSTS = server:known {
+      names = ("[%s]:%d"):format(server.host, server.port) }
+  end)
+  after_each(function() process.clean() end)
+  live()
+end)
