@@ -1,5 +1,6 @@
---- A shortened night of the shipped scripts, kept by a real flow, on real servers: a file that comes
---- late, a flow's process that is killed, a script that is edited, a refusal that somebody overrides.
+--- A shortened night of the shipped scripts, kept by a real flow, on real servers: a file that
+--- comes late, a flow's process that is killed, a script that is edited, a refusal that somebody
+--- overrides.
 local databases = require "tests.support.databases"
 local flows = require "tests.support.flows"
 local postgres = require "tests.support.postgres"
