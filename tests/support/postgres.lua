@@ -51,7 +51,7 @@ local function server_user() return process.is_root and pwd.getpwnam "nobody".pw
 
 local function config_text(self)
   local lines = { ("port = %d"):format(self.port), "listen_addresses = '127.0.0.1'",
-    ("unix_socket_directories = '%s'"):format(self.folder), "max_connections = 30",
+    ("unix_socket_directories = '%s'"):format(self.folder), "max_connections = 60",
     "shared_buffers = 16MB", "dynamic_shared_memory_type = mmap",
     "log_min_messages = warning", "lc_messages = 'C'",
     ("fsync = %s"):format(self.options.fsync and "on" or "off"), "autovacuum = off" }
