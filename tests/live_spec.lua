@@ -132,12 +132,7 @@ describe("a live night on PostgreSQL, over SFTP", function()
     site.env.TALLYMAN_OMS = made.fresh()
     local oms <close> = site:oms()
     oms:script(process.read(EXAMPLE .. "oms.sql"))
-    local server = sshd.start()
-    site.env.TALLYMAN_EXCHANGE = ("sftp://%s@%s:%d%s"):format(server.user, server.host,
-      server.port, site.exchange)
-    site.env.TALLYMAN_SSH_KEY = server.keys.ed25519
-    site.env.TALLYMAN_KNOWN_HOSTS = server:known {
-      names = ("[%s]:%d"):format(server.host, server.port) }
+    site:go_over(sshd.start())
   end)
   after_each(function() process.clean() end)
   live()

@@ -26,15 +26,6 @@ local function shop(rows)
   return site
 end
 
--- Lets the site's exchange go over a server, by way of `through` if given.
-local function go_over(site, at, through)
-  local place = through or at
-  site.env.TALLYMAN_EXCHANGE = ("sftp://%s@%s:%d%s"):format(at.user, place.host, place.port,
-    site.exchange)
-  site.env.TALLYMAN_SSH_KEY = at.keys.ed25519
-  site.env.TALLYMAN_KNOWN_HOSTS = at:known { names = ("[%s]:%d"):format(place.host, place.port) }
-end
-
 -- The files of an exchange but for what bears the time of the run, by name, with their contents.
 local function results(site)
   local found = {}
@@ -56,7 +47,7 @@ describe("a night over SFTP", function()
   it("comes out as one in a local folder", function()
     local site = shop(1000)
     local twin = site:copy()
-    go_over(site, sshd.start())
+    site:go_over(sshd.start())
     for _, one in ipairs { site, twin } do
       local result = one:run("nightly", "once")
       assert.equal(0, result.status, result.err .. result.out)
@@ -68,7 +59,7 @@ describe("a night over SFTP", function()
 
   it("can be rehearsed, and nothing changes on the server", function()
     local site = shop(1000)
-    go_over(site, sshd.start())
+    site:go_over(sshd.start())
     local before = site:everything()
     local result = site:run("nightly", "once", "--dry-run")
     assert.equal(0, result.status, result.err .. result.out)
@@ -84,7 +75,7 @@ describe("a night over SFTP", function()
     for n = 1, 14 do cuts[n] = random:int(2000, 900000) end
     local at = sshd.start()
     local through = link.start(at, { cut_down = cuts })
-    go_over(site, at, through)
+    site:go_over(at, through)
     local result = site:run("nightly", "once")
     assert.equal(0, result.status, result.err .. result.out)
     assert.is_true(through:cuts() >= 10, ("%d cuts"):format(through:cuts()))
@@ -97,7 +88,7 @@ describe("a night over SFTP", function()
 
   it("is looked into by the doctor beforehand", function()
     local site = shop(10)
-    go_over(site, sshd.start())
+    site:go_over(sshd.start())
     local doctor = { process.host, process.root .. "/examples/doctor.lua", env = site.env }
     local before = site:everything()
     local result = process.run(doctor)
@@ -139,7 +130,7 @@ describe("a night over SFTP", function()
     local site = shop(50000)
     site:jobs "active_products"
     local function trace(one, ...)
-      go_over(one, at)
+      one:go_over(at)
       local killed, log = tracing.run(one:command "filter_inventory", one.folder, "sendto", ...)
       return killed, select(2, log:gsub("sendto%(", "%0"))
     end
@@ -166,7 +157,7 @@ describe("a night over SFTP", function()
 
   it("isn't begun over a server that isn't trusted", function()
     local site = shop(10)
-    go_over(site, sshd.start())
+    site:go_over(sshd.start())
     site.env.TALLYMAN_KNOWN_HOSTS = process.write(site.folder .. "/known", "")
     local before = site:everything()
     local result = site:run "filter_inventory"

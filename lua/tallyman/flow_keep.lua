@@ -52,8 +52,6 @@ end
 ---@field watch native.Watch
 ---@field changed? number when a script was last seen to change
 ---@field checking? integer pid of the process that checks the scripts
-local Kept = {}
-Kept.__index = Kept
 
 --- Takes the flow's scripts as they are now.
 local function take_over(self, loaded)
@@ -202,8 +200,8 @@ function flow_keep.run(path, load)
   local folder = path:match "^(.*)/[^/]*$" or "."
   failure.check(watch:folder(folder))
   failure.check(watch:folder(loaded.settings.state)) -- an operator's runs end there
-  local kept = setmetatable({ path = path, folder = folder, load = load, watch = watch,
-    scripts = scripts_of(folder), runner = runner.new(folder, watch) }, Kept)
+  local kept = { path = path, folder = folder, load = load, watch = watch,
+    scripts = scripts_of(folder), runner = runner.new(folder, watch) }
   kept.keeper = keeper.new { store = history, runner = kept.runner }
   kept.teller = teller.new { flow = name, path = path, store = history, watch = watch }
   take_over(kept, loaded)

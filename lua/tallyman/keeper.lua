@@ -9,7 +9,7 @@ local timetable = require "tallyman.timetable"
 local validate = require "tallyman.validate"
 
 ---@class tallyman.Runner how jobs are run
----@field start fun(self, job: tallyman.Job, run_id: string): string process may raise
+---@field start fun(self, job: tallyman.Job, run_id: string) may raise
 ---@field lives fun(self, run: tallyman.Run): boolean whether a run's process is there, ours or not
 ---@field stop fun(self, run: tallyman.Run, hard: boolean) asks a run to end, or ends it
 
@@ -135,9 +135,11 @@ end
 
 --- What the jobs say that an occurrence waits for: the instant of the last success, or what is
 --- missing; and whether nothing more will come of that.
-local function look_back(job, tonight)
+local function look_back(self, job, night)
+  if not job.after then return 0 end
+  local tonight = occurrences.of_night(self.store, self.flow.flow, night)
   local since = 0
-  for _, name in ipairs(job.after or {}) do
+  for _, name in ipairs(job.after) do
     local other = tonight[name]
     if not other then return nil, name .. " doesn't run tonight", true end
     if other.state ~= "done" then
@@ -189,7 +191,7 @@ local function start(self, occurrence, job, now)
 end
 
 --- Takes an occurrence that waits as far as it goes; gives when to look again.
-local function advance(self, occurrence, now, tonight)
+local function advance(self, occurrence, now)
   local job = self.jobs[occurrence.job]
   if not job then
     conclude(self, occurrence, now, "skipped", "the flow has no such job any more")
@@ -197,7 +199,7 @@ local function advance(self, occurrence, now, tonight)
   end
   if now < occurrence.due_at then return occurrence.due_at end
   if done_by_hand(self, occurrence, now) then return nil end
-  local since, missing, never = look_back(job, tonight)
+  local since, missing, never = look_back(self, job, occurrence.night)
   if missing and job.anyway and never then since, missing = 0, nil end
   if now >= occurrence.deadline then return nil, give_up(self, occurrence, now, missing) end
   local tried = occurrence.attempts > 0 and not occurrence.next_at -- there is no time for more
@@ -232,16 +234,6 @@ local function enter(self, job, night, now, there)
   return again
 end
 
---- The newest turn of each job of a night.
-local function newest(self, night)
-  local found = {}
-  for _, row in ipairs(occurrences.of_night(self.store, self.flow.flow, night)) do
-    local before = found[row.job]
-    if not before or before.turn < row.turn then found[row.job] = row end
-  end
-  return found
-end
-
 --- Takes every occurrence as far as it goes at an instant.
 ---@param now number
 ---@return number wake the instant at which to look again, if nothing happens before
@@ -250,7 +242,7 @@ function Keeper:step(now)
   local night = time.night(now, self.zone)
   local wake = select(2, time.night_bounds(night, self.zone))
   local function look_again(at) if at and at > now then wake = math.min(wake, at) end end
-  local known = newest(self, night)
+  local known = occurrences.of_night(self.store, self.flow.flow, night)
   for _, name in ipairs(self.flow.jobs) do
     local there = known[name]
     if there and there.final and there.state ~= "done" then done_by_hand(self, there, now) end
@@ -264,7 +256,7 @@ function Keeper:step(now)
       if before == "running" then
         at = attend(self, occurrence, now)
       else
-        at = advance(self, occurrence, now, newest(self, occurrence.night))
+        at = advance(self, occurrence, now)
       end
       look_again(at)
       moved = moved or occurrence.state ~= before or occurrence.final

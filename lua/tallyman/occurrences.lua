@@ -85,13 +85,19 @@ function occurrences.open(store, flow, night)
     { flow = flow, night = night })
 end
 
---- Those of a night.
+--- The newest turn of each job in a night, by the jobs' names.
 ---@param store tallyman.Store
 ---@param flow string
 ---@param night string
----@return tallyman.Occurrence[]
+---@return table<string, tallyman.Occurrence>
 function occurrences.of_night(store, flow, night)
-  return all(store, "flow = :flow AND night = :night", { flow = flow, night = night })
+  local newest = {}
+  for _, row in ipairs(all(store, "flow = :flow AND night = :night",
+    { flow = flow, night = night })) do
+    local before = newest[row.job]
+    if not before or before.turn < row.turn then newest[row.job] = row end
+  end
+  return newest
 end
 
 return occurrences

@@ -83,10 +83,7 @@ function outlook.status(loaded, date)
   local kept_by = history:keeper(loaded.flow.flow)
   local lines = { ("night of %s, flow %s, %s"):format(date, loaded.flow.flow, kept_by
     and "kept by " .. processes.text(kept_by) or "kept by nobody") }
-  local newest, seen = {}, {}
-  for _, row in ipairs(occurrences.of_night(history, loaded.flow.flow, date)) do
-    newest[row.job] = row -- they come in the order of their turns
-  end
+  local newest, seen = occurrences.of_night(history, loaded.flow.flow, date), {}
   local function add(name, state, text)
     seen[name] = true
     lines[#lines + 1] = (("  %-16s %-8s %s"):format(name, state, text):gsub("%s+$", ""))

@@ -51,6 +51,17 @@ function Site:settle_in(folder)
     TALLYMAN_TIMEZONE = "UTC", TALLYMAN_GUARDS = "off", TALLYMAN_NOW = clock }
 end
 
+--- Lets the exchange go over an SFTP server, by way of `through` if given.
+---@param at table the server
+---@param through? { host: string, port: integer }
+function Site:go_over(at, through)
+  local place = through or at
+  self.env.TALLYMAN_EXCHANGE = ("sftp://%s@%s:%d%s"):format(at.user, place.host, place.port,
+    self.exchange)
+  self.env.TALLYMAN_SSH_KEY = at.keys.ed25519
+  self.env.TALLYMAN_KNOWN_HOSTS = at:known { names = ("[%s]:%d"):format(place.host, place.port) }
+end
+
 --- A site of its own with the same contents.
 ---@return test.Site
 function Site:copy()
