@@ -3,6 +3,7 @@
 --   tallyman examples/doctor.lua [SETTINGS]     scripts/settings.lua by default
 -- Ends with 0 when all is ok, or with the exit code of the first check that isn't.
 local check_oms = require "doctor.oms"
+local check_store = require "doctor.store"
 local disk_sftp = require "tallyman.disk_sftp"
 local exchange = require "tallyman.exchange"
 local failure = require "tallyman.failure"
@@ -148,4 +149,5 @@ end
 local settings = load(arg[1] or LIBRARY .. "/scripts/settings.lua")
 check_exchange(settings)
 check_oms(check, settings)
+if settings.store then check("store", function() return check_store(settings.store) end) end
 os.exit(worst, true)

@@ -39,7 +39,7 @@ DATABASES='/(pg|db|lease|tables|dry_run)[a-z_]*_spec\.lua$'
 # What the sanitizer build leaves out: rules in Lua and nights on PostgreSQL, whose C code is that of
 # the other specs, and for the time's sake large files on long links (run them by hand when
 # sftp_lanes.c changes).
-ONCE='/(pg_(jobs|races|crash|retailer|demo|locks)|lease|tables|dry_run|sftp_lanes|cases|deduction'
+ONCE='/(pg_(jobs|races|crash|retailer|demo|locks|store)|lease|tables|dry_run|sftp_lanes|cases|deduction'
 ONCE="$ONCE|model|reset|variance|guards|force|undo|undo_killed|timetable|years|keeper|telling|live|docs|readme)_spec"
 ONCE="$ONCE\\.lua\$"
 
@@ -66,6 +66,8 @@ rest() { # NEON on an emulated processor, and what a fuzzer makes up in a minute
 count_specs() { # host, the file
   echo "== $1 test: ${2##*.}"
   cat "$2"
+  # What failed is said again in the end, where it is seen.
+  grep -hA 7 -E '^(Failure|Error) ->' "$2" >>"$scratch/wrong"
   # Busted's closing line doesn't lie, and its absence is a failure.
   set -- $(sed -n 's/^\([0-9]*\) success[es]* \/ \([0-9]*\) failure[s]* \/ \([0-9]*\) error[s]* \/ \([0-9]*\) pending.*/\1 \2 \3 \4/p' "$2" | tail -n 1)
   if [ $# -ne 4 ]; then count 0 1 0 0; else count "$1" $(($2 + $3)) "$4" 0; fi
@@ -124,6 +126,7 @@ cat "$scratch/fuzz"
 set -- $(sed -n 's/^\([0-9]*\) harnesses, \([0-9]*\) findings$/\1 \2/p' "$scratch/fuzz")
 count $((${1:-0} - ${2:-0})) "${2:-0}" 0 "$(cat "$scratch/fuzz.status")"
 
+[ ! -s "$scratch/wrong" ] || { echo "== what failed"; cat "$scratch/wrong"; }
 if [ "$skipped" -gt 0 ]; then
   echo "$passed passed, $failed failed, $skipped skipped"
 else

@@ -22,10 +22,13 @@ local WAITS = { 60, 120, 240, 480, 900 }
 
 --- A file that holds a text, to be read from its beginning.
 local function file_of(text)
-  local file = assert(io.tmpfile())
-  file:write(text)
-  file:seek "set"
-  return file
+  local file, message = io.tmpfile()
+  if not file then return nil, message end
+  local ok, wrong = file:write(text)
+  if ok then ok, wrong = file:seek "set" end
+  if ok then return file end
+  file:close()
+  return nil, wrong
 end
 
 --- Takes in that it didn't work.
@@ -52,7 +55,8 @@ function Errand:is_free(now) return not self.pid and now >= self.next_at end
 ---@param command string[]
 ---@param options tallyman.ErrandOptions
 function Errand:send(now, command, options)
-  local input <close> = file_of(options.text or "")
+  local input <close>, wrong = file_of(options.text or "")
+  if not input then return fail(self, now, "no temporary file: " .. wrong) end
   local pid, message = self.watch:start(command, { input = stdio.fileno(input), output = 2,
     environment = options.environment })
   if not pid then return fail(self, now, message) end

@@ -52,7 +52,9 @@ end
 ---@param now number
 ---@param text string
 function events.add_proof(store, flow, night, now, text)
-  insert(store, { flow = flow, night = night, job = "", turn = 0 }, now, "proof", text)
+  store:change(function()
+    insert(store, { flow = flow, night = night, job = "", turn = 0 }, now, "proof", text)
+  end)
 end
 
 --- Writes, once, of each night whose jobs are all over, that it is: "good" where every one is done.

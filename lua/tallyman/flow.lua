@@ -67,7 +67,7 @@ end
 --- Why a job can't run tonight: the first of its `after` that has not succeeded.
 local function missing_dependency(job, settings, date)
   if job.anyway then return nil end
-  local history <close> = store.open(settings.state)
+  local history <close> = store.open(settings.state, settings.store)
   for _, name in ipairs(job.after or {}) do
     local run = history:last(name, date)
     if not run or run.state ~= "done" then

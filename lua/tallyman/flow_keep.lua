@@ -14,6 +14,7 @@ local runner = require "tallyman.runner"
 local store = require "tallyman.store"
 local teller = require "tallyman.teller"
 local time = require "tallyman.time"
+local turns = require "tallyman.turn"
 
 local flow_keep = {}
 
@@ -44,6 +45,10 @@ end
 ---@field folder string that the scripts stand in
 ---@field scripts string all of them, as they were last looked at
 ---@field keeper tallyman.Keeper
+---@field turn tallyman.Turn
+---@field ours? boolean whether it is this process that keeps the flow
+---@field other? string the process that does
+---@field ended table[] processes that have ended, which hasn't been taken in yet: pid, status
 ---@field runner tallyman.ProcessRunner
 ---@field teller tallyman.Teller
 ---@field metrics? string file
@@ -56,6 +61,10 @@ end
 --- Takes the flow's scripts as they are now.
 local function take_over(self, loaded)
   local zone = loaded.flow.timezone or loaded.settings.timezone
+  local settings = loaded.settings
+  if settings.state ~= self.state or settings.store ~= self.keeper.store.url then
+    log.warn(loaded.flow.flow, "another state folder or store is used from the flow's next start")
+  end
   self.teller:configure(loaded.settings, zone)
   self.metrics = loaded.settings.tell.metrics
   self.keeper.flow, self.keeper.jobs, self.keeper.zone = loaded.flow, loaded.jobs, zone
@@ -105,22 +114,27 @@ local function checked(self, status)
   end
 end
 
---- Takes in what has happened.
+--- Takes in that a process has ended.
+local function process_ended(self, pid, status)
+  if self.teller:ended(pid, status, clock.now()) then return end
+  local run_id = self.runner:ended(pid)
+  if run_id then self.keeper:ended(run_id, status) end
+end
+
+--- Takes in what has happened; what is to be written in the store waits until it can be.
 local function take_in(self, event, pid, status)
   if event == "hangup" then check_scripts(self) end
   if event == "files" then look_at_scripts(self) end
   if event == "clock" then log.warn(self.keeper.flow.flow, "the system's clock was set") end
   if event ~= "process" then return end
   if pid == self.checking then return checked(self, status) end
-  if self.teller:ended(pid, status, clock.now()) then return end
-  local run_id = self.runner:ended(pid)
-  if run_id then self.keeper:ended(run_id, status) end
+  self.ended[#self.ended + 1] = { pid = pid, status = status }
 end
 
 --- Writes the figures where they are watched, when they have changed.
 local function publish(self)
   if not self.metrics then return end
-  local text = metrics.text(self.keeper.store, self.keeper.flow)
+  local text = metrics.text(self.keeper.store, self.keeper.flow, self.ours)
   if text == self.published then return end
   local ok, wrong = failure.catch(metrics.write, self.metrics, text)
   if ok then self.published = text end
@@ -132,32 +146,63 @@ end
 
 --- Tells systemd that we live, and until when we sleep; gives when to do so again.
 local function report_to_systemd(self, wake)
-  notify.send(("WATCHDOG=1\nSTATUS=sleeping until %s"):format(
+  notify.send(("WATCHDOG=1\nSTATUS=%s until %s"):format(self.ours and "sleeping" or "standing by",
     time.text(wake, self.keeper.zone)))
   local watchdog = notify.watchdog()
   return watchdog and math.min(wake, clock.now() + watchdog) or wake
 end
 
---- What may pass when the store can't be used: it is locked, the disk is full.
+-- ---- whose turn it is ----
+
+--- Takes note of who keeps the flow, nobody else being us; says so when that has changed.
+local function note_keeper(self, other)
+  if other == self.other and self.ours == not other then return end
+  local name = self.keeper.flow.flow
+  if not other then
+    log.info(name, "kept from now on")
+  else
+    log.info(name, ("standing by: %s keeps it"):format(processes.text(other)))
+  end
+  self.ours, self.other = not other, other
+end
+
+--- Does what there is to do for the one whose turn it is, and for one that stands by.
+local function do_what_is_due(self, now)
+  while #self.ended > 0 do
+    process_ended(self, self.ended[1].pid, self.ended[1].status)
+    table.remove(self.ended, 1)
+  end
+  note_keeper(self, self.turn:take())
+  local wake = math.huge
+  if self.ours then wake = math.min(self.keeper:step(now), self.teller:work(now)) end
+  publish(self)
+  return math.min(wake, self.turn.pause and now + self.turn.pause or math.huge)
+end
+
+--- What may pass when the store can't be used: it is locked, the disk is full, the server is gone.
 local PASSING = { [failure.unavailable] = true, [failure.cant_create] = true, [failure.io] = true,
   [failure.try_again] = true }
+
+--- Says that the store can't be used, or can be again.
+local function say_whether_usable(self, wrong)
+  local name = self.keeper.flow.flow
+  if wrong and wrong ~= self.wrong then
+    log.error(name, wrong .. ": nothing is begun until that is mended")
+  elseif self.wrong and not wrong then
+    log.info(name, "the store can be used again")
+  end
+  self.wrong = wrong
+end
 
 --- Does what is due; gives when to look again. While the store can't be used nothing is begun, and
 --- nothing is lost: it says what there was to do as soon as it can be used again.
 local function work(self, now)
   local ok, wake, trace = failure.catch(function()
-    local at = math.min(self.keeper:step(now), self.teller:work(now))
-    publish(self)
-    return at
+    if self.wrong then self.keeper.store:reconnect() end
+    return do_what_is_due(self, now)
   end)
-  local wrong = not ok and tostring(wake) or nil
   if not ok and not PASSING[failure.code(wake)] then error(trace or wake, 0) end
-  if wrong and wrong ~= self.wrong then
-    log.error(self.keeper.flow.flow, wrong .. ": nothing is begun until that is mended")
-  elseif self.wrong and not wrong then
-    log.info(self.keeper.flow.flow, "the store can be used again")
-  end
-  self.wrong = wrong
+  say_whether_usable(self, not ok and tostring(wake) or nil)
   return ok and wake or now + RETRY
 end
 
@@ -173,13 +218,13 @@ local function round(self)
   take_in(self, failure.check(self.watch:wait(wake)))
 end
 
---- Makes this process the one that keeps the flow.
-local function begin(name, history)
-  local other = history:keep(name)
-  if other then
+--- Begins, unless another process of this host keeps the flow.
+local function begin(self)
+  local name, other = self.keeper.flow.flow, self.turn:take()
+  if other and processes.find(other) then
     failure.raise(failure.try_again, "flow %s: %s keeps it already", name, processes.text(other))
   end
-  log.info(name, "kept from now on")
+  note_keeper(self, other)
   if clock.is_set() then
     log.warn(name, "the clock is set by TALLYMAN_NOW: " .. time.text(clock.now()) .. " UTC")
   end
@@ -193,18 +238,21 @@ local STOPPED = { [128 + 2] = true, [128 + 15] = true }
 ---@return integer exit_code
 function flow_keep.run(path, load)
   local loaded = load()
-  local history <close> = store.open(loaded.settings.state)
-  local name = loaded.flow.flow
-  begin(name, history)
+  local settings, name = loaded.settings, loaded.flow.flow
+  local history <close> = store.open(settings.state, settings.store)
+  history.turn = turns.new(history, name, settings.oms.lease)
+  local turn <close> = history.turn
   local watch <close> = failure.check(process.watch())
   local folder = path:match "^(.*)/[^/]*$" or "."
   failure.check(watch:folder(folder))
-  failure.check(watch:folder(loaded.settings.state)) -- an operator's runs end there
-  local kept = { path = path, folder = folder, load = load, watch = watch,
-    scripts = scripts_of(folder), runner = runner.new(folder, watch) }
+  failure.check(watch:folder(settings.state)) -- an operator's runs end there
+  local kept = { path = path, folder = folder, state = settings.state, load = load, watch = watch,
+    scripts = scripts_of(folder), turn = turn, ended = {},
+    runner = runner.new(folder, watch, history) }
   kept.keeper = keeper.new { store = history, runner = kept.runner }
   kept.teller = teller.new { flow = name, path = path, store = history, watch = watch }
   take_over(kept, loaded)
+  begin(kept)
   notify.send "READY=1"
   local ok, wrong, trace = failure.catch(function()
     while true do round(kept) end

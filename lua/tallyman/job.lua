@@ -106,7 +106,8 @@ end
 ---@return tallyman.Outcome
 function job.run(self, context, options)
   local settings, dry = context.settings, options and options.dry_run
-  local history <close> = (dry and store.look or store.open)(settings.state)
+  local history <close> = (dry and store.look or store.open)(settings.state,
+    settings.store)
   local date = time.night(clock.now(), settings.timezone)
   local run_id = "dry-run"
   if not dry then run_id, date = begin(self, history, date, context) end

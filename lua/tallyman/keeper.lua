@@ -34,7 +34,7 @@ local PASSING = { [failure.try_again] = true, [failure.unavailable] = true }
 --- Writes that an occurrence is over, together with what somebody is to be told of it.
 local function finish(self, occurrence, now, kind, text)
   occurrence.final, occurrence.next_at = true, nil
-  self.store.db:transaction(function()
+  self.store:change(function()
     occurrences.save(self.store, occurrence)
     events.add(self.store, occurrence, now, kind, text)
   end)
@@ -67,7 +67,7 @@ local function try_later(self, occurrence, now, state, reason)
   occurrence.state, occurrence.reason = state, reason
   occurrence.next_at = now + pause(self, occurrence.attempts)
   if occurrence.next_at >= occurrence.deadline then occurrence.next_at = nil end
-  occurrences.save(self.store, occurrence)
+  self.store:change(function() occurrences.save(self.store, occurrence) end)
   if first then self.tell("retry", occurrence, reason) end
 end
 
@@ -176,7 +176,7 @@ end
 --- Starts a run. That it will is written first: whoever comes after a crash finds either the run at
 --- work, or one that was announced and never began.
 local function start(self, occurrence, job, now)
-  self.store.db:transaction(function()
+  self.store:change(function()
     occurrence.run_id = self.store:announce(occurrence)
     occurrence.state, occurrence.attempts = "running", occurrence.attempts + 1
     occurrence.next_at = nil
@@ -225,11 +225,13 @@ local function enter(self, job, night, now, there)
     if not turn or due >= deadline then return again end
   end
   if not there or there.final and there.turn < turn and there.ended_at <= due then
-    occurrences.add(self.store, { flow = self.flow.flow, night = night, job = job.name,
-      turn = turn, due_at = due, deadline = deadline })
+    self.store:change(function()
+      occurrences.add(self.store, { flow = self.flow.flow, night = night, job = job.name,
+        turn = turn, due_at = due, deadline = deadline })
+    end)
   elseif not job.every and there.state == "waiting"
     and (there.due_at ~= due or there.deadline ~= deadline) then
-    occurrences.move(self.store, there, due, deadline)
+    self.store:change(function() occurrences.move(self.store, there, due, deadline) end)
   end
   return again
 end
@@ -262,7 +264,7 @@ function Keeper:step(now)
       moved = moved or occurrence.state ~= before or occurrence.final
     end
   until not moved
-  events.close_nights(self.store, self.flow.flow, now)
+  self.store:change(function() events.close_nights(self.store, self.flow.flow, now) end)
   return wake
 end
 

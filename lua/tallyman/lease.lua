@@ -13,15 +13,15 @@ local utsname = require "posix.sys.utsname"
 
 local lease = {}
 
-local NAME = "imports"
 local POLL = 0.2 -- seconds between two looks at a lease that somebody else has
 local STOPPED = "25P03" -- idle_in_transaction_session_timeout
 
 ---@class tallyman.Lease
 ---@field db tallyman.Database
----@field holder string
+---@field name string what it is about
+---@field holder string who wants it
 ---@field seconds number
----@field fence? integer nil on SQLite
+---@field fence? integer while it is ours, as far as we know; nil on SQLite
 local Lease = {}
 Lease.__index = Lease
 
@@ -41,10 +41,18 @@ local TAKE = [[
   WHERE l.name = free.name
   RETURNING l.fence]]
 
---- Renews the lease if it is still ours, and locks its row until the transaction ends.
+--- Renews the lease if it is still ours, perhaps by another connection than it was taken by, and
+--- locks its row until the transaction ends.
 local HOLD = [[
-  UPDATE tallyman_lease SET expires_at = {now} + :seconds * interval '1 second'
+  UPDATE tallyman_lease SET expires_at = {now} + :seconds * interval '1 second',
+    backend = pg_backend_pid()
   WHERE name = :name AND fence = :fence]]
+
+local HOLDER = "SELECT holder FROM tallyman_lease WHERE name = :name"
+
+--- Who has it, while nobody else could take it.
+local HELD = HOLDER .. [[ AND expires_at > {now}
+  AND EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = backend)]]
 
 local RELEASE = "UPDATE tallyman_lease SET expires_at = {now} WHERE name = :name AND fence = :fence"
 
@@ -56,12 +64,24 @@ local LIMITS = [[
 local function sql(text)
   return (text:gsub("{now}", "(clock_timestamp() AT TIME ZONE 'UTC')"))
 end
-MAKE, TAKE, HOLD, RELEASE = sql(MAKE), sql(TAKE), sql(HOLD), sql(RELEASE)
+MAKE, TAKE, HOLD, RELEASE, HELD = sql(MAKE), sql(TAKE), sql(HOLD), sql(RELEASE), sql(HELD)
 
---- Tries once; whether the lease is ours now.
-local function try(self)
-  self.fence = self.db:value(TAKE, { name = NAME, holder = self.holder, seconds = self.seconds })
-  return self.fence ~= nil
+--- Tries once to take it; gives who has it, or nil when it is ours now.
+---@return string? holder
+function Lease:try()
+  self.fence = self.db:value(TAKE, { name = self.name, holder = self.holder,
+    seconds = self.seconds })
+  if self.fence then return nil end
+  local holder = self.db:value(HOLDER, { name = self.name })
+  if holder then return holder end
+  self.db:run(MAKE, { name = self.name })
+  return self:try()
+end
+
+--- Renews it; whether it was still ours.
+---@return boolean
+function Lease:renew()
+  return self.db:run(HOLD, { name = self.name, fence = self.fence, seconds = self.seconds }) == 1
 end
 
 --- Sees to it, first thing in the applying transaction, that the lease is still ours: raises (75)
@@ -69,17 +89,16 @@ end
 function Lease:hold()
   if not self.fence then return end
   lease.limit(self.db, self.seconds)
-  local held = self.db:run(HOLD, { name = NAME, fence = self.fence, seconds = self.seconds })
-  if held == 1 then return end
+  if self:renew() then return end
   failure.raise(failure.try_again, "%s has taken over the lease meanwhile: nothing was changed; "
-    .. "run again", self.db:value("SELECT holder FROM tallyman_lease WHERE name = :name",
-    { name = NAME }) or "somebody")
+    .. "run again", self.db:value(HOLDER, { name = self.name }) or "somebody")
 end
 
 --- Lets the next one have it.
 function Lease:close()
   if not self.fence or self.db.closed then return end
-  failure.catch(self.db.run, self.db, RELEASE, { name = NAME, fence = self.fence }) -- else it ends
+  local params = { name = self.name, fence = self.fence }
+  failure.catch(self.db.run, self.db, RELEASE, params) -- else it ends by itself
   self.fence = nil
 end
 Lease.__close = Lease.close
@@ -103,29 +122,39 @@ function lease.explain(wrong)
   return wrong
 end
 
---- Takes the lease; stands by while another process has it.
----@param database tallyman.Database
----@param job string
+--- A lease that is nobody's yet.
+---@param database tallyman.Database PostgreSQL
+---@param name string
+---@param holder string
 ---@param seconds number how long a holder that has stopped keeps others waiting
 ---@return tallyman.Lease
+function lease.new(database, name, holder, seconds)
+  return setmetatable({ db = database, name = name, holder = holder, seconds = seconds }, Lease)
+end
+
+--- Who has a lease; nil when nobody has.
+---@param database tallyman.Database PostgreSQL
+---@param name string
+---@return string?
+function lease.holder(database, name) return database:value(HELD, { name = name }) end
+
+--- Takes the imports' lease; stands by while another process has it.
+---@param database tallyman.Database
+---@param job string
+---@param seconds number
+---@return tallyman.Lease
 function lease.take(database, job, seconds)
-  local self = setmetatable({ db = database, seconds = seconds,
-    holder = ("%s, process %d"):format(utsname.uname().nodename, unistd.getpid()) }, Lease)
+  local self = lease.new(database, "imports",
+    ("%s, process %d"):format(utsname.uname().nodename, unistd.getpid()), seconds)
   if database.dialect == "sqlite" then return self end
   local told = false
-  while not try(self) do
-    local holder = database:value("SELECT holder FROM tallyman_lease WHERE name = :name",
-      { name = NAME })
-    if not holder then
-      database:run(MAKE, { name = NAME })
-    elseif not told then
-      told = true
-      log.info(job, ("standing by: %s has the lease"):format(holder))
-    else
-      clock.sleep(POLL)
-    end
+  while true do
+    local holder = self:try()
+    if not holder then return self end
+    if not told then log.info(job, ("standing by: %s has the lease"):format(holder)) end
+    told = true
+    clock.sleep(POLL)
   end
-  return self
 end
 
 return lease

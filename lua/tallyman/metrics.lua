@@ -14,6 +14,7 @@ local FIGURES = { "read", "kept", "rejected", "rows", "covered", "changed", "ded
   "booked", "pairs", "active", "seconds" }
 
 local HELP = {
+  { "tallyman_flow_kept", "1 where this host keeps the flow, 0 where it stands by." },
   { "tallyman_job_state", "State of the job's newest occurrence: 1 for the one that it is in." },
   { "tallyman_job_due_timestamp_seconds", "When that occurrence was or is due." },
   { "tallyman_job_attempts", "Runs that it has had." },
@@ -55,16 +56,23 @@ local function add_job(series, store, flow, name)
   end
 end
 
---- The text.
----@param store tallyman.Store
----@param flow tallyman.Flow
----@return string
-function metrics.text(store, flow)
-  local series, lines = {}, {}
+--- What the store says of a flow.
+local function add_flow(series, store, flow)
   for _, name in ipairs(flow.jobs) do add_job(series, store, flow.flow, name) end
   add(series, "tallyman_untold_events", ('flow="%s"'):format(quoted(flow.flow)),
     store.db:value([[SELECT COUNT(*) FROM event WHERE flow = :flow AND command_at IS NULL
       AND webhook_at IS NULL AND kind NOT IN ('good', 'bad')]], { flow = flow.flow }))
+end
+
+--- The text.
+---@param store tallyman.Store
+---@param flow tallyman.Flow
+---@param kept boolean whether this host keeps it; one that stands by says no more than that
+---@return string
+function metrics.text(store, flow, kept)
+  local series, lines = {}, {}
+  add(series, "tallyman_flow_kept", ('flow="%s"'):format(quoted(flow.flow)), kept and 1 or 0)
+  if kept then add_flow(series, store, flow) end
   for _, entry in ipairs(HELP) do
     local name, help = entry[1], entry[2]
     if series[name] then

@@ -6,6 +6,7 @@ local processes = require "tallyman.processes"
 local store = require "tallyman.store"
 local time = require "tallyman.time"
 local timetable = require "tallyman.timetable"
+local turn = require "tallyman.turn"
 
 local outlook = {}
 
@@ -79,8 +80,8 @@ end
 ---@return string
 function outlook.status(loaded, date)
   local zone = loaded.flow.timezone or loaded.settings.timezone
-  local history <close> = store.look(loaded.settings.state)
-  local kept_by = history:keeper(loaded.flow.flow)
+  local history <close> = store.look(loaded.settings.state, loaded.settings.store)
+  local kept_by = turn.holder(history, loaded.flow.flow)
   local lines = { ("night of %s, flow %s, %s"):format(date, loaded.flow.flow, kept_by
     and "kept by " .. processes.text(kept_by) or "kept by nobody") }
   local newest, seen = occurrences.of_night(history, loaded.flow.flow, date), {}

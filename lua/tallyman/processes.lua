@@ -27,6 +27,11 @@ end
 ---@return string
 function processes.host() return utsname.uname().nodename end
 
+--- The host of a process.
+---@param name string
+---@return string
+function processes.host_of(name) return (name:match "^%S+") end
+
 --- The name of a process of this host; nil when there is none with that number.
 ---@param pid integer
 ---@return string?

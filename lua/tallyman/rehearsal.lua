@@ -2,7 +2,6 @@
 --- anywhere. All of them run in this process: on one transaction of the OMS, which is rolled back,
 --- on an exchange over which a folder is laid, and on a copy of the history.
 local disk_overlay = require "tallyman.disk_overlay"
-local db = require "tallyman.db"
 local exchange = require "tallyman.exchange"
 local exchange_folder = require "tallyman.exchange_folder"
 local failure = require "tallyman.failure"
@@ -13,6 +12,7 @@ local preview = require "tallyman.preview"
 local report = require "tallyman.report"
 local stat = require "posix.sys.stat"
 local stdlib = require "posix.stdlib"
+local store = require "tallyman.store"
 local folders = require "tallyman.folders"
 
 ---@class tallyman.Rehearsal: tallyman.Places
@@ -46,23 +46,13 @@ function Rehearsal:close()
 end
 Rehearsal.__close = Rehearsal.close
 
---- Copies the history, for the guards know past nights from it.
-local function copy_history(from, to)
-  stat.mkdir(to, 448)
-  if not stat.stat(from .. "/history.db") then return end
-  local history = db.open("sqlite:" .. from .. "/history.db")
-  local ok, wrong = failure.catch(history.run, history, "VACUUM INTO :path",
-    { path = to .. "/history.db" })
-  history:close()
-  if not ok then error(wrong, 0) end
-end
-
---- Begins one. From now on the settings name the rehearsal's own state folder.
+--- Begins one, with a copy of the history, for the guards know past nights from it. From now on the
+--- settings name the rehearsal's own state folder and store.
 local function open(settings)
   local folder = stdlib.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/tallyman-rehearsal-XXXXXX")
   local self = setmetatable({ folder = folder, settings = settings }, Rehearsal)
   local ok, wrong = failure.catch(function()
-    copy_history(settings.state, folder .. "/state")
+    store.copy(settings.state, settings.store, folder .. "/state")
     stat.mkdir(folder .. "/exchange", 448)
     self.real = exchange.open(settings.exchange, "rehearsal", settings)
   end)
@@ -71,7 +61,7 @@ local function open(settings)
     error(wrong, 0)
   end
   self.disk = disk_overlay.open(self.real.disk, folder .. "/exchange")
-  settings.state = folder .. "/state"
+  settings.state, settings.store = folder .. "/state", nil
   return self
 end
 

@@ -87,7 +87,7 @@ function report.text(flow, settings, date, given)
     lines[#lines + 1] = ("  THE CLOCK IS SET by TALLYMAN_NOW: now %s UTC")
       :format(time.text(clock.now()))
   end
-  local history <close> = store.open(settings.state)
+  local history <close> = store.open(settings.state, settings.store)
   for _, name in ipairs(flow.jobs) do
     add_job(lines, name, history:last(name, date), settings.timezone)
   end

@@ -9,6 +9,7 @@ local validate = require "tallyman.validate"
 
 ---@class tallyman.ProcessRunner: tallyman.Runner
 ---@field folder string of the job scripts
+---@field store tallyman.Store
 ---@field watch native.Watch
 ---@field children table<integer, string> runs by pid: our children
 ---@field adopted table<integer, string> runs by pid: others', which are watched, too
@@ -37,11 +38,17 @@ local function pid_of(self, run)
   return run.process and processes.find(run.process)
 end
 
+--- Whether a run is another host's: all that can be seen of it is its connection to the store.
+local function is_elsewhere(run)
+  return run.process ~= nil and processes.host_of(run.process) ~= processes.host()
+end
+
 --- Whether a run's process is there. One that an earlier process of the flow has left is watched
 --- from then on.
 ---@param run tallyman.Run
 ---@return boolean
 function Runner:lives(run)
+  if is_elsewhere(run) then return self.store:is_there(run.run_id) end
   local pid = pid_of(self, run)
   if pid and not self.children[pid] and not self.adopted[pid] then
     self.adopted[pid] = run.run_id
@@ -50,10 +57,12 @@ function Runner:lives(run)
   return pid ~= nil
 end
 
---- Asks a run to end, or ends it; the programs that it has started, too.
+--- Asks a run to end, or ends it; the programs that it has started, too. One on another host is cut
+--- off, whatever it does there.
 ---@param run tallyman.Run
 ---@param hard boolean
 function Runner:stop(run, hard)
+  if is_elsewhere(run) then return self.store:cut_off(run.run_id) end
   local pid = pid_of(self, run)
   if pid then signal.killpg(pid, hard and signal.SIGKILL or signal.SIGTERM) end
 end
@@ -72,9 +81,11 @@ local runner = {}
 --- Makes one.
 ---@param folder string of the job scripts
 ---@param watch native.Watch
+---@param store tallyman.Store
 ---@return tallyman.ProcessRunner
-function runner.new(folder, watch)
-  return setmetatable({ folder = folder, watch = watch, children = {}, adopted = {} }, Runner)
+function runner.new(folder, watch, store)
+  return setmetatable({ folder = folder, watch = watch, store = store, children = {},
+    adopted = {} }, Runner)
 end
 
 return runner

@@ -38,6 +38,9 @@ local function url_like(example, ...)
   end }
 end
 
+--- PostgreSQL's addresses.
+local POSTGRES = { "^postgresql://", "^postgres://", "^service=%S+$" }
+
 --- A shape's check: a local time.
 local function check_time(value)
   if not time.parts(value) then
@@ -91,6 +94,10 @@ local COLUMNS = { "facilityId", "locationSeqId", "idType", "idValue", "available
 local column_shapes = {}
 for _, column in ipairs(COLUMNS) do column_shapes[column] = optional_text end
 
+local store_url = url_like("postgresql://USER@HOST/DATABASE or service=NAME",
+  table.unpack(POSTGRES))
+store_url.type = "string|nil"
+
 ---@type tallyman.Shape
 local SHAPE = { type = "table", fields = {
   timezone = { type = "string|nil", check = validate.zone },
@@ -104,6 +111,7 @@ local SHAPE = { type = "table", fields = {
   state = { type = "string", check = function(value)
     if value:sub(1, 1) ~= "/" then return ("'%s' must be an absolute path"):format(value) end
   end },
+  store = store_url,
   keep_days = not_negative,
   max_record = not_negative,
   columns = { type = "table", fields = column_shapes },
@@ -117,7 +125,7 @@ local SHAPE = { type = "table", fields = {
   } },
   oms = { type = "table", fields = {
     database = url_like("sqlite:PATH, postgresql://USER@HOST/DATABASE or service=NAME",
-      "^sqlite:.", "^postgresql://", "^postgres://", "^service=%S+$"),
+      "^sqlite:.", table.unpack(POSTGRES)),
     timezone = { type = "string", check = validate.zone }, shipped = texts,
     stale_days = not_negative, shipments_since = { type = "string|nil", check = check_time },
     lease = { type = "string|number", check = function(value)
@@ -181,6 +189,7 @@ local ENVIRONMENT = {
   TALLYMAN_SSH_KEY = { "sftp", "key" },
   TALLYMAN_KNOWN_HOSTS = { "sftp", "known_hosts" },
   TALLYMAN_STATE = { "state" },
+  TALLYMAN_STORE = { "store" },
   TALLYMAN_TIMEZONE = { "timezone" },
   TALLYMAN_OMS = { "oms", "database" },
   TALLYMAN_RESET_METHOD = { "reset", "method" },

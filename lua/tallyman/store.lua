@@ -1,4 +1,5 @@
---- What ran, when, and what came of it: the run history on the platform's own disk.
+--- What ran, when, and what came of it: the run history, on the platform's own disk or, where hosts
+--- share it, in PostgreSQL.
 local clock = require "tallyman.clock"
 local db = require "tallyman.db"
 local json = require "dkjson"
@@ -8,59 +9,8 @@ local time = require "tallyman.time"
 local unistd = require "posix.unistd"
 local errno = require "posix.errno"
 local failure = require "tallyman.failure"
-
---- SQL from each version of the store to the next. It never changes once it has been released.
-local VERSIONS = { [[
-  CREATE TABLE IF NOT EXISTS run (
-    run_id TEXT NOT NULL PRIMARY KEY,
-    job TEXT NOT NULL,
-    night TEXT NOT NULL,
-    state TEXT NOT NULL,
-    started_at TEXT NOT NULL,
-    finished_at TEXT,
-    exit_code INTEGER,
-    message TEXT,
-    figures TEXT
-  );
-  CREATE INDEX IF NOT EXISTS run_night ON run (night, job, started_at);
-]], [[
-  ALTER TABLE run ADD COLUMN flow TEXT;
-  ALTER TABLE run ADD COLUMN turn INTEGER;
-  ALTER TABLE run ADD COLUMN process TEXT;
-  ALTER TABLE run ADD COLUMN script_sha256 TEXT;
-  ALTER TABLE run ADD COLUMN settings_sha256 TEXT;
-  CREATE TABLE occurrence (
-    flow TEXT NOT NULL,
-    night TEXT NOT NULL,
-    job TEXT NOT NULL,
-    turn INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    final INTEGER NOT NULL,
-    due_at TEXT NOT NULL,
-    deadline TEXT NOT NULL,
-    attempts INTEGER NOT NULL,
-    run_id TEXT,
-    next_at TEXT,
-    ended_at TEXT,
-    reason TEXT,
-    PRIMARY KEY (flow, night, job, turn)
-  );
-  CREATE INDEX occurrence_open ON occurrence (flow, final, night);
-  CREATE TABLE keeper (flow TEXT NOT NULL PRIMARY KEY, process TEXT NOT NULL);
-  CREATE TABLE event (
-    event_id INTEGER PRIMARY KEY,
-    flow TEXT NOT NULL,
-    night TEXT NOT NULL,
-    job TEXT NOT NULL,
-    turn INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    text TEXT NOT NULL,
-    happened_at TEXT NOT NULL,
-    command_at TEXT,
-    webhook_at TEXT
-  );
-  CREATE INDEX event_job ON event (flow, job, event_id);
-]] }
+local secrets = require "tallyman.secrets"
+local store_tables = require "tallyman.store_tables"
 
 ---@class tallyman.Run
 ---@field run_id string
@@ -77,7 +27,9 @@ local VERSIONS = { [[
 ---@field process? string what runs it, as tallyman.processes names it
 
 ---@class tallyman.Store
----@field folder string
+---@field db tallyman.Database
+---@field url? string of PostgreSQL's
+---@field turn? tallyman.Turn by which a flow is kept
 local Store = {}
 Store.__index = Store
 
@@ -100,6 +52,34 @@ local function new_run_id()
   return ("%s-%d-%d"):format(time.stamp(clock.now()), unistd.getpid(), count)
 end
 
+--- The lock that a run has on PostgreSQL for as long as it is connected.
+local LOCK = "hashtextextended(:run_id, 8251999)"
+
+--- Lets hosts that share the store see that a run is there.
+function Store:be_there(run_id)
+  if not self.url then return end
+  self.db:value(("SELECT pg_advisory_lock(%s)"):format(LOCK), { run_id = run_id })
+end
+
+--- Whether a run is connected to the store: so one on another host lives. Always false on SQLite,
+--- which hosts don't share.
+---@param run_id string
+---@return boolean
+function Store:is_there(run_id)
+  return self.url ~= nil and not self.db:value(("SELECT pg_try_advisory_xact_lock(%s)")
+    :format(LOCK), { run_id = run_id })
+end
+
+--- Cuts the connection of a run that is on another host: it can't write any more what came of it.
+---@param run_id string
+function Store:cut_off(run_id)
+  if not self.url then return end
+  self.db:all(([[SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'
+    AND objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (CAST(classid AS bigint) << 32) + CAST(objid AS bigint) = %s]]):format(LOCK),
+    { run_id = run_id })
+end
+
 --- Writes that a run began.
 ---@param job string
 ---@param night string
@@ -107,6 +87,7 @@ end
 ---@return string run_id
 function Store:begin(job, night, fingerprints)
   local run_id, used = new_run_id(), fingerprints or {}
+  self:be_there(run_id)
   self.db:run([[INSERT INTO run (run_id, job, night, state, started_at, process, script_sha256,
       settings_sha256)
     VALUES (:run_id, :job, :night, 'running', :now, :process, :script, :settings)]],
@@ -136,6 +117,7 @@ end
 ---@return string? night
 function Store:claim(run_id, job, fingerprints)
   local used = fingerprints or {}
+  self:be_there(run_id)
   local row = self.db:one([[UPDATE run SET state = 'running', started_at = :now,
       process = :process, script_sha256 = :script, settings_sha256 = :settings
     WHERE run_id = :run_id AND job = :job AND state = 'starting'
@@ -182,17 +164,24 @@ function Store:crashes(occurrence)
     night = occurrence.night, flow = occurrence.flow, turn = occurrence.turn })
 end
 
---- Writes how it ended.
+--- Writes how it ended. A connection that was lost meanwhile doesn't keep it from that.
 ---@param run_id string
 ---@param state string
 ---@param exit_code integer
 ---@param message? string
 ---@param figures? table
 function Store:finish(run_id, state, exit_code, message, figures)
-  self.db:run([[UPDATE run SET state = :state, exit_code = :code, message = :message,
-    figures = :figures, finished_at = :now WHERE run_id = :run_id AND state = 'running']],
-    { state = state, code = exit_code, message = message or db.null, run_id = run_id,
-      figures = json.encode(figures or {}), now = time.text(clock.now()) })
+  local function write()
+    self.db:run([[UPDATE run SET state = :state, exit_code = :code, message = :message,
+      figures = :figures, finished_at = :now WHERE run_id = :run_id AND state = 'running']],
+      { state = state, code = exit_code, message = message or db.null, run_id = run_id,
+        figures = json.encode(figures or {}), now = time.text(clock.now()) })
+  end
+  local ok, wrong = failure.catch(write)
+  if ok then return end
+  if not self.url or failure.code(wrong) ~= failure.unavailable then error(wrong, 0) end
+  self:reconnect()
+  write()
 end
 
 --- The newest run of a job, in one night or at all.
@@ -222,7 +211,7 @@ end
 ---@return table? figures
 function Store:last_reading(job, file)
   local text = self.db:value([[SELECT figures FROM run WHERE job = :job AND state = 'done'
-    AND json_extract(figures, '$.file') = :file ORDER BY started_at DESC, rowid DESC LIMIT 1]],
+    AND figures ->> 'file' = :file ORDER BY started_at DESC, rowid DESC LIMIT 1]],
     { job = job, file = file })
   return text and json.decode(text)
 end
@@ -233,7 +222,7 @@ end
 ---@return table? figures
 function Store:last_making(job, file)
   local text = self.db:value([[SELECT figures FROM run WHERE job = :job AND state = 'done'
-    AND json_extract(figures, '$.made') = :file ORDER BY started_at DESC, rowid DESC LIMIT 1]],
+    AND figures ->> 'made' = :file ORDER BY started_at DESC, rowid DESC LIMIT 1]],
     { job = job, file = file })
   return text and json.decode(text)
 end
@@ -246,74 +235,101 @@ function Store:prune(date)
   self.db:run("DELETE FROM event WHERE night < :date", { date = date })
 end
 
+--- Changes the store in one transaction. A flow that another process has taken over changes nothing
+--- any more: it fails (75).
+---@generic T
+---@param work fun(): T
+---@return T
+function Store:change(work)
+  return self.db:transaction(function()
+    if self.turn then self.turn:hold() end
+    return work()
+  end)
+end
+
+--- Settings of a connection to PostgreSQL: where the tables are, and that the connection of a host
+--- that is gone ends within a minute.
+local SESSION = [[
+  SET search_path TO tallyman, pg_temp;
+  SET tcp_keepalives_idle = 20;
+  SET tcp_keepalives_interval = 10;
+  SET tcp_keepalives_count = 3]]
+
+local function connect(url, options)
+  local database = db.open(url, options)
+  local ok, wrong = failure.catch(database.script, database, SESSION)
+  if ok then return database end
+  database:close()
+  error(wrong, 0)
+end
+
+--- Connects to PostgreSQL anew, after a failure.
+function Store:reconnect()
+  if not self.url then return end
+  local database = connect(self.url)
+  self.db:close()
+  self.db = database
+end
+
 function Store:close() self.db:close() end
 Store.__close = Store.close
 
---- Makes this process the one that keeps a flow; gives the process that does, when there is one.
----@param flow string
----@return string? other
-function Store:keep(flow)
-  return self.db:transaction(function()
-    local other = self.db:value("SELECT process FROM keeper WHERE flow = :flow", { flow = flow })
-    if other and other ~= processes.own() and processes.find(other) then return other end
-    self.db:run([[INSERT INTO keeper (flow, process) VALUES (:flow, :process)
-      ON CONFLICT (flow) DO UPDATE SET process = excluded.process]],
-      { flow = flow, process = processes.own() })
-  end)
-end
-
---- The process that keeps a flow; nil when there is none.
----@param flow string
----@return string?
-function Store:keeper(flow)
-  local found = self.db:value("SELECT process FROM keeper WHERE flow = :flow", { flow = flow })
-  return found and processes.find(found) and found
-end
-
 local store = {}
 
---- Brings a store up to the version that this program knows.
-local function migrate(database, path)
-  local version = database:value "PRAGMA user_version"
-  if version == #VERSIONS then return end
-  if version > #VERSIONS then
-    failure.raise(failure.configuration, "%s is of version %d, this program knows %d: a newer "
-      .. "release has changed it", path, version, #VERSIONS)
-  end
-  database:transaction(function()
-    for number = database:value "PRAGMA user_version" + 1, #VERSIONS do
-      database:script(VERSIONS[number] .. ("PRAGMA user_version = %d"):format(number))
-    end
-  end)
+local function new(database, place, url)
+  local self = setmetatable({ db = database, url = url }, Store)
+  local ok, wrong = failure.catch(store_tables.ensure, database, place)
+  if ok then return self end
+  self:close()
+  error(wrong, 0)
 end
 
-local function new(folder, database)
-  migrate(database, folder .. "/history.db")
-  return setmetatable({ folder = folder, db = database }, Store)
-end
-
---- Opens the store below the state folder, making both on first use.
----@param folder string
+--- Opens the store: below the state folder, making both on first use, or where the settings say.
+---@param folder string the state folder
+---@param url? string PostgreSQL's
 ---@return tallyman.Store
-function store.open(folder)
+function store.open(folder, url)
   make_folder(folder)
-  return new(folder, db.open("sqlite:" .. folder .. "/history.db", { create = true }))
+  if url then return new(connect(url), "the store in " .. secrets.hide(url), url) end
+  local path = folder .. "/history.db"
+  return new(db.open("sqlite:" .. path, { create = true }), path)
+end
+
+--- The store as it is, if it is one of this program's version.
+local function existing(folder, url)
+  local path = folder .. "/history.db"
+  if not url and not stat.stat(path) then return nil end
+  local database = url and connect(url, { readonly = true }) or db.open("sqlite:" .. path)
+  if store_tables.current(database) then
+    return setmetatable({ db = database, url = url }, Store)
+  end
+  database:close()
 end
 
 --- The store as it is, for a run that may leave no trace in it; an empty one in memory where there
 --- is none, or one of an older version.
 ---@param folder string
+---@param url? string PostgreSQL's
 ---@return tallyman.Store
-function store.look(folder)
-  local path = folder .. "/history.db"
-  if stat.stat(path) then
-    local database = db.open("sqlite:" .. path)
-    if database:value "PRAGMA user_version" == #VERSIONS then
-      return setmetatable({ folder = folder, db = database }, Store)
+function store.look(folder, url)
+  return existing(folder, url) or new(db.open("sqlite::memory:", { create = true }), "memory")
+end
+
+--- Copies the history of runs into a new store below another folder.
+---@param folder string
+---@param url? string PostgreSQL's
+---@param to string
+function store.copy(folder, url, to)
+  local from <close> = store.look(folder, url)
+  local into <close> = store.open(to)
+  into.db:transaction(function()
+    for row in from.db:rows "SELECT * FROM run ORDER BY rowid" do
+      into.db:run([[INSERT INTO run (run_id, job, night, state, started_at, finished_at, exit_code,
+          message, figures, flow, turn)
+        VALUES (:run_id, :job, :night, :state, :started_at, :finished_at, :exit_code, :message,
+          :figures, :flow, :turn)]], setmetatable(row, { __index = function() return db.null end }))
     end
-    database:close()
-  end
-  return new(folder, db.open("sqlite::memory:", { create = true }))
+  end)
 end
 
 return store

@@ -70,7 +70,7 @@ end
 ---@param name string
 ---@return tallyman.Run?
 function World:last(name)
-  local history <close> = store.open(self.settings.state)
+  local history <close> = store.open(self.settings.state, self.settings.store)
   return history:last(name)
 end
 

@@ -36,7 +36,8 @@ function Runner:stop() end
 --- The keeper of the world's timetable, made when it is first needed.
 local function keeper_of(world)
   if world.flow then return world.flow.keeper end
-  world.flow = { jobs = {}, names = {}, store = store.open(world.settings.state) }
+  world.flow = { jobs = {}, names = {},
+    store = store.open(world.settings.state, world.settings.store) }
   world.flow.keeper = keeper.new { flow = { flow = NAME, jobs = world.flow.names,
       retry = flow.RETRY }, jobs = world.flow.jobs, zone = world.settings.timezone,
     store = world.flow.store, runner = setmetatable({ world = world }, Runner),

@@ -7,10 +7,18 @@ local START = time.read "2026-11-24 01:00:00"
 
 local flows = {}
 
+--- A command as another host's: one of that name, as far as it can see.
+local function on_host(name, command)
+  if not name then return command end
+  return { "unshare", process.is_root and "-u" or "-Uru", "sh", "-c",
+    'hostname "$0" && exec "$@"', name, table.unpack(command) }
+end
+
 --- A new flow in a folder of its own: functions that write its scripts, run it and look at it.
+---@param store_url? string PostgreSQL's, where its hosts share the store
 ---@return table
-function flows.new()
-  local self = { folder = process.folder(), began = os.time() }
+function flows.new(store_url)
+  local self = { folder = process.folder(), began = os.time(), store_url = store_url }
   local folder = self.folder
 
   --- Writes a script.
@@ -40,8 +48,9 @@ function flows.new()
   --- Writes the settings.
   function self.settings(more)
     self.script("settings", ([[return require "tallyman.settings" { state = "%s/state",
-      exchange = "file://%s", timezone = "UTC", oms = { database = "sqlite:%s/oms.db" }, %s }]])
-      :format(folder, folder, folder, more or ""))
+      exchange = "file://%s", timezone = "UTC", oms = { database = "sqlite:%s/oms.db", lease = 2 },
+      store = %s, %s }]]):format(folder, folder, folder,
+      store_url and ("%q"):format(store_url) or "nil", more or ""))
   end
 
   --- What the jobs have written.
@@ -54,19 +63,23 @@ function flows.new()
     return env
   end
 
-  --- Starts to keep the flow.
-  function self.keep(more)
-    return process.start { process.host, folder .. "/night.lua", env = environment(more) }
+  --- Starts to keep the flow, perhaps on another host.
+  function self.keep(more, host)
+    local command = on_host(host, { process.host, folder .. "/night.lua" })
+    command.env = environment(more)
+    return process.start(command)
   end
 
   --- Runs one of the flow's verbs.
   function self.verb(...)
-    return process.tallyman(folder .. "/night.lua", ..., { env = environment() })
+    local words = { ... }
+    words[#words + 1] = { env = environment() }
+    return process.tallyman(folder .. "/night.lua", table.unpack(words))
   end
 
   --- State of each job's newest occurrence, "done" or "failed (2)" after two attempts.
   function self.states()
-    local history <close> = store.open(folder .. "/state")
+    local history <close> = store.open(folder .. "/state", store_url)
     local found = {}
     for row in history.db:rows "SELECT * FROM occurrence ORDER BY night, turn" do
       found[row.job] = row.attempts == 1 and row.state
@@ -83,7 +96,7 @@ end
 ---@param child test.Child
 ---@param text string
 function flows.shows(child, text)
-  assert(process.eventually(function() return child:err():find(text, 1, true) end, 30),
+  assert(process.eventually(function() return child:err():find(text, 1, true) end, 60),
     text .. "\nis missing in\n" .. child:err())
 end
 

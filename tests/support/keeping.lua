@@ -7,6 +7,9 @@ local keeper = require "tallyman.keeper"
 local process = require "tests.support.process"
 local store = require "tallyman.store"
 local time = require "tallyman.time"
+local turn = require "tallyman.turn"
+
+local databases
 
 ---@class test.Kept
 ---@field now number
@@ -116,6 +119,10 @@ Kept.__close = Kept.close
 
 local keeping = {}
 
+--- Lets the store be in databases of PostgreSQL, each one's own; nil: below a folder again.
+---@param fresh? table see databases.of_oms
+function keeping.use(fresh) databases = fresh end
+
 --- Makes one. Close it, or `local kept <close> = keeping.new { ... }`.
 ---@param options table now (local time), jobs (a list of job tables), zone?, retry?, acts?
 ---@return test.Kept
@@ -128,7 +135,9 @@ function keeping.new(options)
   end
   self.now = self:instant(options.now)
   clock.now = function() return self.now end
-  self.store = store.open(process.folder())
+  self.store = store.open(process.folder(), databases and databases.fresh())
+  self.store.turn = turn.new(self.store, self.flow.flow, 60)
+  assert(not self.store.turn:take())
   self:keep()
   return self
 end
