@@ -1,6 +1,6 @@
---- A shortened night of the shipped scripts, kept by a real flow, on real servers: a file that
---- comes late, a flow's process that is killed, a script that is edited, a refusal that somebody
---- overrides.
+--- A shortened night of the shipped scripts, kept by real flows, on real servers and one host or
+--- two: a file that comes late, a flow's process that is killed, a script that is edited, a refusal
+--- that somebody overrides.
 local databases = require "tests.support.databases"
 local flows = require "tests.support.flows"
 local postgres = require "tests.support.postgres"
@@ -19,6 +19,8 @@ local TIMES = { active_products = { '"01:00"', '"01:00:02"', '"03:00"', '"01:02"
   import_variance = { '"1h"', '"3s"', '"07:00"', '"01:04"' } }
 
 local site, began
+local hosts -- names; none where there is just this one
+local keeper, standby -- of the flow
 
 local function edit(name, from, to)
   local path = ("%s/%s.lua"):format(site.scripts, name)
@@ -41,9 +43,39 @@ local function environment()
   site.env.TALLYMAN_NOW = time.iso(time.read "2026-11-24 01:00:00" + os.difftime(os.time(), began))
 end
 
-local function keep()
+--- Starts the flow on a host.
+local function start(host)
   environment()
-  return process.start(site:command "nightly")
+  site.env.TALLYMAN_STATE = site.state .. (host or "")
+  return process.start(flows.on_host(host, site:command "nightly"))
+end
+
+--- Has the flow kept; where there are two hosts, the other stands by.
+local function keep()
+  keeper = start(hosts[1])
+  flows.shows(keeper, "kept from now on")
+  if not hosts[2] then return end
+  standby = start(hosts[2])
+  flows.shows(standby, "standing by: process " .. keeper.pid)
+end
+
+--- Kills the process that keeps the flow: the other host's takes over, or another one.
+local function kill_keeper()
+  keeper:kill(process.SIGKILL):wait()
+  hosts[1], hosts[2] = hosts[2], hosts[1]
+  if not standby then return keep() end
+  keeper = standby
+  flows.shows(keeper, "kept from now on")
+  standby = start(hosts[2])
+  flows.shows(standby, "standing by: process " .. keeper.pid)
+end
+
+--- Kills the process that stands by, and starts another.
+local function kill_standby()
+  if not standby then return end
+  standby:kill(process.SIGKILL):wait()
+  standby = start(hosts[2])
+  flows.shows(standby, "standing by: process " .. keeper.pid)
 end
 
 local function run(...)
@@ -63,7 +95,7 @@ local function counts()
 end
 
 local SETTINGS = [[return require "tallyman.settings" {
-  tell = { command = { "sh", "-c", "cat >> %s/told" }, pause = 0 },
+  oms = { lease = 3 }, tell = { command = { "sh", "-c", "cat >> %s/told" }, pause = 0 },
   guards = { age = false, function()
     local handle = io.open "%s/refuse"
     if handle then handle:close() return "it looks wrong" end
@@ -74,21 +106,21 @@ local function live()
     shorten(SETTINGS:format(site.folder, site.folder))
     site.env.TALLYMAN_GUARDS = nil
     process.write(site.folder .. "/refuse", "")
-    local flow = keep()
-    flows.shows(flow, "filter_inventory: no input")
-    flow:kill(process.SIGKILL) -- while it waits for its file
-    flow:wait()
-    flow = keep()
-    flows.shows(flow, "filter_inventory: held")
+    keep()
+    flows.shows(keeper, "filter_inventory: no input")
+    kill_keeper() -- while it waits for its file
+    kill_standby()
+    flows.shows(keeper, "filter_inventory: held")
     edit("export_variance", "^", "-- edited\n")
-    flows.shows(flow, "the new ones are used from now on")
+    flows.shows(keeper, "the new ones are used from now on")
     site:upload(FILE, "20261123_220000")
-    flows.shows(flow, "nightly: import_reset: refused: guard 1 refuses ")
+    flows.shows(keeper, "nightly: import_reset: refused: guard 1 refuses ")
+    kill_keeper()
     assert.match("import_reset +refused", run("nightly", "status").out)
     assert.equal(0, run("import_reset", "--force", "counted again").status)
-    flows.shows(flow, "nightly: import_reset: done")
-    flows.shows(flow, "nightly: import_variance: done")
-    flows.shows(flow, "proof: 6 covered pairs")
+    flows.shows(keeper, "nightly: import_reset: done")
+    flows.shows(keeper, "nightly: import_variance: done")
+    flows.shows(keeper, "proof: 6 covered pairs")
     assert.equal("10 10 5 8 8 5", counts())
     local told = process.read(site.folder .. "/told")
     assert.match("import_reset refused: guard 1 refuses", told)
@@ -98,8 +130,10 @@ local function live()
       "import_reset", "import_variance" } do
       assert.match("\n  " .. name .. " +done ", status)
     end
-    flow:kill(process.SIGTERM)
-    assert.equal(0, flow:wait().status)
+    for _, flow in ipairs { keeper, standby } do
+      flow:kill(process.SIGTERM)
+      assert.equal(0, flow:wait().status)
+    end
   end)
 end
 
@@ -110,12 +144,14 @@ local function new_site()
 end
 
 describe("a live night on SQLite and a local folder", function()
-  before_each(function() site = new_site() end)
+  before_each(function()
+    site, hosts, keeper, standby = new_site(), {}, nil, nil
+  end)
   after_each(process.clean)
   live()
 end)
 
-describe("a live night on PostgreSQL, over SFTP", function()
+describe("a live night of two hosts on PostgreSQL, over SFTP", function()
   if postgres.lacks() or sshd.lacks() then return pending(postgres.lacks() or sshd.lacks()) end
   local made
 
@@ -128,8 +164,9 @@ describe("a live night on PostgreSQL, over SFTP", function()
     postgres.clean()
   end)
   before_each(function()
-    site = new_site()
+    site, hosts, keeper, standby = new_site(), { "one", "two" }, nil, nil
     site.env.TALLYMAN_OMS = made.fresh()
+    site.env.TALLYMAN_STORE = site.env.TALLYMAN_OMS
     local oms <close> = site:oms()
     oms:script(process.read(EXAMPLE .. "oms.sql"))
     site:go_over(sshd.start())

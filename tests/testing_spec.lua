@@ -53,7 +53,9 @@ describe("a flow in a world", function()
       id_value) VALUES ('P1', 'SKU', 'A1')]]
     world.oms:run [[INSERT INTO shopify_shop_product (shop_id, product_id, shopify_product_id)
       VALUES ('S', 'P1', '1')]]
-    world:advance "2h"
+    world:advance "1h15m"
+    assert(os.remove(world.folder .. "/state/keys/active_products.csv")) -- it is made again
+    world:advance "45m"
     assert.same({ "active_products", "filter_inventory", "export_variance", "import_reset" },
       world.ran)
     world:advance "59m"

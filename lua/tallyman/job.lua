@@ -65,8 +65,7 @@ end
 ---@field trace? string traceback of a script's own error
 
 --- Writes that the run began: as one of its own, or as the one that a flow has announced.
-local function begin(self, history, date, context)
-  local announced = context.run_id or os.getenv "TALLYMAN_RUN"
+local function begin(self, history, date, context, announced)
   if not announced then return history:begin(self.name, date, context.fingerprints), date end
   local night_of = history:claim(announced, self.name, context.fingerprints)
   if not night_of then
@@ -101,16 +100,17 @@ end
 
 --- Runs a job once, in this process. A dry run leaves no trace in the history either.
 ---@param self tallyman.Job
----@param context table settings, make_keys, fingerprints?, places?, run_id? (announced by a flow)
+---@param context table settings, make_keys, fingerprints?, places?
 ---@param options? tallyman.Options
+---@param announced? string the run that a flow has announced
 ---@return tallyman.Outcome
-function job.run(self, context, options)
+function job.run(self, context, options, announced)
   local settings, dry = context.settings, options and options.dry_run
   local history <close> = (dry and store.look or store.open)(settings.state,
     settings.store)
   local date = time.night(clock.now(), settings.timezone)
   local run_id = "dry-run"
-  if not dry then run_id, date = begin(self, history, date, context) end
+  if not dry then run_id, date = begin(self, history, date, context, announced) end
   local tonight = night.new { settings = settings, job = self.name, run_id = run_id, date = date,
     store = history, make_keys = context.make_keys, options = options,
     places = context.places }
@@ -139,7 +139,7 @@ function job.main(self, context, given)
     log.warn(self.name, "the clock is set by TALLYMAN_NOW: " .. time.text(clock.now()) .. " UTC")
   end
   if options.dry_run then log.warn(self.name, "dry run: nothing is changed") end
-  local outcome = job.run(self, context, options)
+  local outcome = job.run(self, context, options, os.getenv "TALLYMAN_RUN")
   if options.json then
     print(json.encode { job = self.name, state = outcome.state, exit_code = outcome.code,
       message = outcome.message, figures = outcome.figures })

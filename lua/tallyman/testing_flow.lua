@@ -21,13 +21,13 @@ Runner.__index = Runner
 function Runner:start(one, run_id)
   local world = self.world
   world.ran[#world.ran + 1] = one.name
-  local context = { settings = world.settings, places = world.places, run_id = run_id }
+  local context = { settings = world.settings, places = world.places }
   function context.make_keys(name)
     local outcome = job.run(world.flow.jobs[name], context)
     if outcome.code ~= 0 then failure.raise(outcome.code, "%s", outcome.message) end
   end
   package.loaded.settings = world.settings
-  job.run(one, context)
+  job.run(one, context, nil, run_id)
 end
 
 function Runner:lives() return false end

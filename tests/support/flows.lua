@@ -8,9 +8,12 @@ local START = time.read "2026-11-24 01:00:00"
 local flows = {}
 
 --- A command as another host's: one of that name, as far as it can see.
-local function on_host(name, command)
+---@param name? string
+---@param command test.Command
+---@return test.Command
+function flows.on_host(name, command)
   if not name then return command end
-  return { "unshare", process.is_root and "-u" or "-Uru", "sh", "-c",
+  return { env = command.env, "unshare", process.is_root and "-u" or "-Uru", "sh", "-c",
     'hostname "$0" && exec "$@"', name, table.unpack(command) }
 end
 
@@ -65,9 +68,8 @@ function flows.new(store_url)
 
   --- Starts to keep the flow, perhaps on another host.
   function self.keep(more, host)
-    local command = on_host(host, { process.host, folder .. "/night.lua" })
-    command.env = environment(more)
-    return process.start(command)
+    return process.start(flows.on_host(host, { process.host, folder .. "/night.lua",
+      env = environment(more) }))
   end
 
   --- Runs one of the flow's verbs.
