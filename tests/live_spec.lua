@@ -5,39 +5,13 @@ local databases = require "tests.support.databases"
 local flows = require "tests.support.flows"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
+local shortened = require "tests.support.shortened"
 local sshd = require "tests.support.sshd"
 local time = require "tallyman.time"
-
-local EXAMPLE = process.root .. "/examples/worked_example/"
-local FILE = process.read(EXAMPLE .. "ResetInventory_20261123_220000.csv")
-
--- The night's hours as seconds.
-local TIMES = { active_products = { '"01:00"', '"01:00:02"', '"03:00"', '"01:02"' },
-  filter_inventory = { '"01:30"', '"01:00:04"', '"04:00"', '"01:02"' },
-  export_variance = { '"01:30"', '"01:00:04"', '"04:00"', '"01:02"' },
-  import_reset = { '"02:00"', '"01:00:06"', '"06:00"', '"01:03"' },
-  import_variance = { '"1h"', '"3s"', '"07:00"', '"01:04"' } }
 
 local site, began
 local hosts -- names; none where there is just this one
 local keeper, standby -- of the flow
-
-local function edit(name, from, to)
-  local path = ("%s/%s.lua"):format(site.scripts, name)
-  local text, count = process.read(path):gsub(from, to, 1)
-  assert.equal(1, count, name .. ": " .. from)
-  process.write(path, text)
-end
-
---- Lets the site have scripts of its own whose night takes seconds.
-local function shorten(settings)
-  site:own_scripts(settings)
-  for name, times in pairs(TIMES) do
-    edit(name, times[1], times[2])
-    edit(name, times[3], times[4])
-  end
-  edit("nightly", 'flow = "nightly",', 'flow = "nightly", retry = { "1s" },')
-end
 
 local function environment()
   site.env.TALLYMAN_NOW = time.iso(time.read "2026-11-24 01:00:00" + os.difftime(os.time(), began))
@@ -83,17 +57,6 @@ local function run(...)
   return site:run(...)
 end
 
---- The counts of the worked example in the end.
-local function counts()
-  local oms <close> = site:oms()
-  local texts = {}
-  for row in oms:rows [[SELECT facility_id, product_id, SUM({units quantity_on_hand_total}) AS qoh
-      FROM inventory_item GROUP BY facility_id, product_id ORDER BY facility_id, product_id]] do
-    texts[#texts + 1] = ("%d"):format(row.qoh // 1000000)
-  end
-  return table.concat(texts, " ")
-end
-
 local SETTINGS = [[return require "tallyman.settings" {
   oms = { lease = 3 }, tell = { command = { "sh", "-c", "cat >> %s/told" }, pause = 0 },
   guards = { age = false, function()
@@ -103,7 +66,7 @@ local SETTINGS = [[return require "tallyman.settings" {
 
 local function live()
   it("goes through by itself, whatever comes in between", function()
-    shorten(SETTINGS:format(site.folder, site.folder))
+    shortened.shorten(site, SETTINGS:format(site.folder, site.folder))
     site.env.TALLYMAN_GUARDS = nil
     process.write(site.folder .. "/refuse", "")
     keep()
@@ -111,9 +74,9 @@ local function live()
     kill_keeper() -- while it waits for its file
     kill_standby()
     flows.shows(keeper, "filter_inventory: held")
-    edit("export_variance", "^", "-- edited\n")
+    shortened.edit(site, "export_variance", "^", "-- edited\n")
     flows.shows(keeper, "the new ones are used from now on")
-    site:upload(FILE, "20261123_220000")
+    site:upload(shortened.file, "20261123_220000")
     flows.shows(keeper, "nightly: import_reset: refused: guard 1 refuses ")
     kill_keeper()
     assert.match("import_reset +refused", run("nightly", "status").out)
@@ -121,7 +84,7 @@ local function live()
     flows.shows(keeper, "nightly: import_reset: done")
     flows.shows(keeper, "nightly: import_variance: done")
     flows.shows(keeper, "proof: 6 covered pairs")
-    assert.equal("10 10 5 8 8 5", counts())
+    assert.equal(shortened.counts, shortened.counts_of(site))
     local told = process.read(site.folder .. "/told")
     assert.match("import_reset refused: guard 1 refuses", told)
     assert.match("import_reset recovered: done again", told)
@@ -137,15 +100,10 @@ local function live()
   end)
 end
 
---- The worked example's shop.
-local function new_site()
-  began = os.time()
-  return process.site(function(oms) oms:script(process.read(EXAMPLE .. "oms.sql")) end)
-end
-
 describe("a live night on SQLite and a local folder", function()
   before_each(function()
-    site, hosts, keeper, standby = new_site(), {}, nil, nil
+    site, hosts, keeper, standby = shortened.new(), {}, nil, nil
+    began = os.time()
   end)
   after_each(process.clean)
   live()
@@ -164,11 +122,9 @@ describe("a live night of two hosts on PostgreSQL, over SFTP", function()
     postgres.clean()
   end)
   before_each(function()
-    site, hosts, keeper, standby = new_site(), { "one", "two" }, nil, nil
-    site.env.TALLYMAN_OMS = made.fresh()
+    site, hosts, keeper, standby = shortened.new(made.fresh()), { "one", "two" }, nil, nil
+    began = os.time()
     site.env.TALLYMAN_STORE = site.env.TALLYMAN_OMS
-    local oms <close> = site:oms()
-    oms:script(process.read(EXAMPLE .. "oms.sql"))
     site:go_over(sshd.start())
   end)
   after_each(function() process.clean() end)

@@ -87,15 +87,21 @@ end
 
 local VANISHED = 128 + 9 -- as if somebody had killed it
 
---- Writes what has become of a run whose process has ended, unless it has done so itself.
+--- Writes what has become of a run whose process has ended, unless it has done so itself. One that
+--- never began is no crash.
 ---@param run_id string
 ---@param status? integer its exit code, where that is known
 function Keeper:ended(run_id, status)
   local run = self.store:run_by_id(run_id)
   if not run or run.finished_at then return end
-  self.store:bury(run, status and status ~= 0 and status or VANISHED,
-    status and ("ended with %d and left no word"):format(status)
-      or "its process is gone and left no word")
+  local code, message = VANISHED, "its process is gone and left no word"
+  if status then
+    code = status ~= 0 and status or VANISHED
+    message = ("ended with %d and left no word"):format(status)
+  elseif run.state == "starting" then
+    code, message = failure.try_again, "it was announced and never began"
+  end
+  self.store:bury(run, code, message)
 end
 
 -- ---- a run that is under way ----
