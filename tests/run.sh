@@ -39,7 +39,7 @@ DATABASES='/(pg|db|lease|tables|dry_run)[a-z_]*_spec\.lua$'
 # What the sanitizer build leaves out: rules in Lua and nights on PostgreSQL, whose C code is that of
 # the other specs, and for the time's sake large files on long links (run them by hand when
 # sftp_lanes.c changes).
-ONCE='/(pg_(jobs|races|crash|retailer|demo|locks|store)|lease|tables|dry_run|sftp_lanes|cases|deduction'
+ONCE='/(pg_(jobs|races|crash|retailer|demo|locks|store|nights)|lease|tables|dry_run|sftp_lanes|cases|deduction'
 ONCE="$ONCE|model|reset|variance|guards|force|undo|undo_killed|timetable|years|keeper|telling|live|docs|readme)_spec"
 ONCE="$ONCE\\.lua\$"
 

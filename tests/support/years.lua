@@ -115,12 +115,12 @@ end
 
 local function run_now(self, one, run_id)
   local world = self.world
-  local context = { settings = world.settings, places = world.places, run_id = run_id }
+  local context = { settings = world.settings, places = world.places }
   function context.make_keys(name)
     job.run(self.jobs[name], { settings = world.settings, places = world.places })
   end
   package.loaded.settings = world.settings
-  self.outcome = job.run(one, context)
+  self.outcome = job.run(one, context, nil, run_id)
   self:check()
 end
 
