@@ -5,6 +5,7 @@
 #include "clock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,12 +49,16 @@ double clock_now(void) { return clock_system_now() + shift; }
 
 bool clock_is_set(void) { return is_set; }
 
-/* Whether the system has the zone's file; the C library itself takes an unknown zone for UTC. */
+/* Whether the system has the zone's file, where the C library looks for it; that itself takes an
+ * unknown zone for UTC. */
 static bool zone_exists(const char *zone) {
-  char path[512];
+  char path[PATH_MAX];
   struct stat status;
+  const char *folder = getenv("TZDIR");
+  if (folder == NULL || *folder == '\0') folder = "/usr/share/zoneinfo";
+  if (strcmp(zone, "UTC") == 0) return true;
   if (*zone == '\0' || *zone == '/' || strstr(zone, "..") != NULL) return false;
-  snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", zone);
+  if (snprintf(path, sizeof path, "%s/%s", folder, zone) >= (int)sizeof path) return false;
   return stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
 

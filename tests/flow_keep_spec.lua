@@ -130,9 +130,24 @@ describe("a flow that is kept", function()
       flows.shows(flow, "nothing is begun until that is mended")
       assert.falsy(flow:err():find "a: done")
     end
-    flows.shows(flow, "the store can be used again")
+    flows.shows(flow, "night: that is mended")
     flows.shows(flow, "night: a: done")
     assert.equal(1, select(2, flow:err():gsub("until that is mended", "")))
+  end)
+
+  it("waits while its zone's rules can't be read, says so once, and goes on", function()
+    made.job("a", "every = '1s',")
+    made.night({ "a" }, "timezone = 'Made/Up'")
+    local zones = made.folder .. "/zones"
+    process.must("mkdir", "-p", zones .. "/Made")
+    process.must("cp", "/usr/share/zoneinfo/Asia/Tokyo", zones .. "/Made/Up")
+    local flow = made.keep { TZDIR = zones }
+    flows.shows(flow, "10:00:01 night: a: done")
+    os.rename(zones .. "/Made", zones .. "/gone")
+    flows.shows(flow, "UTC night: time zone 'Made/Up' is unknown")
+    os.rename(zones .. "/gone", zones .. "/Made")
+    flows.shows(flow, "night: that is mended")
+    assert.equal(1, select(2, flow:err():gsub("is begun until that", "")))
   end)
 
   it("ends with one clear line where its store is no database", function()

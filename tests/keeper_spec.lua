@@ -269,6 +269,15 @@ describe("while nobody keeps it", function()
     assert.is_nil(kept.store:claim(id, "a"))
   end)
 
+  it("a run that couldn't write what came of it is tried again", function()
+    keep(JOBS, { acts = { a = function(n) return { seconds = 600, silent = n == 1 } end } })
+    kept:until_ "2026-11-24 01:05"
+    kept.keeper:ended(kept.store.db:value "SELECT run_id FROM run", 74) -- the disk was full
+    kept.running = {}
+    kept:until_ "2026-11-24 11:59"
+    assert.same({ "01:00:00 a", "01:06:00 a", "01:30:00 b" }, kept.began)
+  end)
+
   it("a run that was announced and never began is given up, and can't begin any more", function()
     keep(JOBS)
     kept.keeper.runner.start = function() end -- the keeper is killed in between

@@ -53,7 +53,7 @@ end
 ---@field teller tallyman.Teller
 ---@field metrics? string file
 ---@field published? string what stands in it
----@field wrong? string why the store can't be used
+---@field wrong? string why nothing can be done
 ---@field watch native.Watch
 ---@field changed? number when a script was last seen to change
 ---@field checking? integer pid of the process that checks the scripts
@@ -147,7 +147,7 @@ end
 --- Tells systemd that we live, and until when we sleep; gives when to do so again.
 local function report_to_systemd(self, wake)
   notify.send(("WATCHDOG=1\nSTATUS=%s until %s"):format(self.ours and "sleeping" or "standing by",
-    time.text(wake, self.keeper.zone)))
+    log.time(wake)))
   local watchdog = notify.watchdog()
   return watchdog and math.min(wake, clock.now() + watchdog) or wake
 end
@@ -179,30 +179,31 @@ local function do_what_is_due(self, now)
   return math.min(wake, self.turn.pause and now + self.turn.pause or math.huge)
 end
 
---- What may pass when the store can't be used: it is locked, the disk is full, the server is gone.
+--- What may pass when nothing can be done: the store is locked, its disk is full, its server is
+--- gone, the time zone's rules can't be read.
 local PASSING = { [failure.unavailable] = true, [failure.cant_create] = true, [failure.io] = true,
-  [failure.try_again] = true }
+  [failure.try_again] = true, [failure.configuration] = true }
 
---- Says that the store can't be used, or can be again.
-local function say_whether_usable(self, wrong)
+--- Says that nothing can be done, or that it can again.
+local function say_whether_able(self, wrong)
   local name = self.keeper.flow.flow
   if wrong and wrong ~= self.wrong then
     log.error(name, wrong .. ": nothing is begun until that is mended")
   elseif self.wrong and not wrong then
-    log.info(name, "the store can be used again")
+    log.info(name, "that is mended")
   end
   self.wrong = wrong
 end
 
---- Does what is due; gives when to look again. While the store can't be used nothing is begun, and
---- nothing is lost: it says what there was to do as soon as it can be used again.
+--- Does what is due; gives when to look again. While that can't be done nothing is begun, and
+--- nothing is lost: it is caught up as soon as it can.
 local function work(self, now)
   local ok, wake, trace = failure.catch(function()
     if self.wrong then self.keeper.store:reconnect() end
     return do_what_is_due(self, now)
   end)
   if not ok and not PASSING[failure.code(wake)] then error(trace or wake, 0) end
-  say_whether_usable(self, not ok and tostring(wake) or nil)
+  say_whether_able(self, not ok and tostring(wake) or nil)
   return ok and wake or now + RETRY
 end
 

@@ -87,6 +87,9 @@ end
 
 local VANISHED = 128 + 9 -- as if somebody had killed it
 
+--- Codes of a run that couldn't write in the store what came of it: that may pass.
+local UNWRITTEN = { [failure.cant_create] = failure.try_again, [failure.io] = failure.try_again }
+
 --- Writes what has become of a run whose process has ended, unless it has done so itself. One that
 --- never began is no crash.
 ---@param run_id string
@@ -96,7 +99,7 @@ function Keeper:ended(run_id, status)
   if not run or run.finished_at then return end
   local code, message = VANISHED, "its process is gone and left no word"
   if status then
-    code = status ~= 0 and status or VANISHED
+    code = status ~= 0 and (UNWRITTEN[status] or status) or VANISHED
     message = ("ended with %d and left no word"):format(status)
   elseif run.state == "starting" then
     code, message = failure.try_again, "it was announced and never began"

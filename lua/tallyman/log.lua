@@ -1,6 +1,7 @@
 --- Lines for people, on standard error, or for programs where TALLYMAN_LOG=json; a progress bar
 --- where standard error is a terminal.
 local clock = require "tallyman.clock"
+local failure = require "tallyman.failure"
 local json = require "dkjson"
 local time = require "tallyman.time"
 local unistd = require "posix.unistd"
@@ -20,12 +21,20 @@ local function write_json(who, text, level)
     text = text }, { keyorder = { "time", "who", "level", "text" } }), "\n")
 end
 
+--- An instant in the log's zone, or in UTC while that zone's rules can't be read.
+---@param instant number
+---@return string
+function log.time(instant)
+  local ok, text = failure.catch(time.text, instant, log.zone)
+  return ok and text or time.text(instant) .. " UTC"
+end
+
 local function write(who, text, level, colour)
   if log.quiet then return end
   if os.getenv "TALLYMAN_LOG" == "json" then return write_json(who, text, level) end
   if level == "warning" then text = "warning: " .. text end
   if colour and colourful() then text = colour .. text .. PLAIN end
-  io.stderr:write(("%s %s: %s\n"):format(time.text(clock.now(), log.zone), who, text))
+  io.stderr:write(("%s %s: %s\n"):format(log.time(clock.now()), who, text))
 end
 
 --- Says what happened.
