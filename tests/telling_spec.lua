@@ -1,4 +1,5 @@
 --- Somebody is told: by a command, by a webhook, by a ping that stays away; once each.
+local db = require "tallyman.db"
 local flows = require "tests.support.flows"
 local json = require "dkjson"
 local process = require "tests.support.process"
@@ -166,7 +167,10 @@ describe("a good night", function()
     local flow = made.keep(ping)
     flows.shows(flow, "cycle: none tonight")
     eventually(function() return #requests "/alive" == 1 end, flow)
-    os.execute "sleep 0.5" -- killed before it has written that it told, it would tell again
+    eventually(function() -- ended before it has written that it told, it would tell again
+      local history <close> = db.open("sqlite:" .. made.folder .. "/state/history.db")
+      return history:value [[SELECT webhook_at FROM event WHERE kind = 'good']]
+    end, flow)
     flow:kill(process.SIGTERM)
     flow:wait()
     flow = made.keep(ping)

@@ -21,7 +21,7 @@ end
 ---@param store_url? string PostgreSQL's, where its hosts share the store
 ---@return table
 function flows.new(store_url)
-  local self = { folder = process.folder(), began = os.time(), store_url = store_url }
+  local self = { folder = process.folder(), store_url = store_url }
   local folder = self.folder
 
   --- Writes a script.
@@ -59,8 +59,9 @@ function flows.new(store_url)
   --- What the jobs have written.
   function self.ran() return process.read(folder .. "/ran") or "" end
 
-  --- The environment: the flow's clock goes on where it was.
+  --- The environment: the flow's clock goes on where it was; it begins with the flow.
   local function environment(more)
+    self.began = self.began or os.time()
     local env = { TALLYMAN_NOW = time.iso(START + os.difftime(os.time(), self.began)) }
     for name, value in pairs(more or {}) do env[name] = value end
     return env
@@ -68,6 +69,7 @@ function flows.new(store_url)
 
   --- Starts to keep the flow, perhaps on another host.
   function self.keep(more, host)
+    if not self.kept then self.kept, self.began = true, nil end
     return process.start(flows.on_host(host, { process.host, folder .. "/night.lua",
       env = environment(more) }))
   end
