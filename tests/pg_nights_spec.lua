@@ -47,11 +47,14 @@ function Night:command(host, ...)
   return flows.on_host(host, self.site:command(...))
 end
 
+local UNAVAILABLE = 69 -- the end of a flow whose connection is cut while it starts
+
 --- Starts a host's flow, unless it runs.
 function Night:start(host)
   local flow = self.flows[host]
   if flow and not flow:poll() then return end
-  if flow and flow.result.status < 128 then self.wrong = flow.result.err end
+  local status = flow and flow.result.status or UNAVAILABLE
+  if status < 128 and status ~= UNAVAILABLE then self.wrong = flow.result.err end
   self.flows[host] = process.start(self:command(host, "nightly"))
   self.started[#self.started + 1] = self.flows[host]
 end
