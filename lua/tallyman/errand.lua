@@ -70,14 +70,14 @@ end
 ---@return boolean
 function Errand:ended(pid, status, now)
   if pid ~= self.pid then return false end
-  self.pid = nil
   local fine = self.options.fine
   if status == 0 or fine and fine(status) then
+    self.options.done(now, status) -- may raise, and is done again then
     self.failures, self.next_at = 0, now
-    self.options.done(now, status)
   else
     fail(self, now, "exit code " .. status)
   end
+  self.pid = nil
   return true
 end
 

@@ -173,7 +173,7 @@ local function do_what_is_due(self, now)
     table.remove(self.ended, 1)
   end
   note_keeper(self, self.turn:take())
-  local wake = math.huge
+  local wake = self.teller:attend(now)
   if self.ours then wake = math.min(self.keeper:step(now), self.teller:work(now)) end
   publish(self)
   return math.min(wake, self.turn.pause and now + self.turn.pause or math.huge)
@@ -203,6 +203,7 @@ local function work(self, now)
     return do_what_is_due(self, now)
   end)
   if not ok and not PASSING[failure.code(wake)] then error(trace or wake, 0) end
+  if self.turn.lost then return now end -- the next round says who keeps it
   say_whether_able(self, not ok and tostring(wake) or nil)
   return ok and wake or now + RETRY
 end

@@ -163,6 +163,15 @@ function Teller:work(now)
     close_night(self, now) or math.huge)
 end
 
+--- Looks after what runs, and begins nothing; gives when to look again.
+---@param now number
+---@return number
+function Teller:attend(now)
+  local at = math.huge
+  for _, one in pairs(self.errands) do at = math.min(at, one:look(now) or math.huge) end
+  return at
+end
+
 --- Takes in that a process has ended; whether it was one of these.
 ---@param pid integer
 ---@param status? integer

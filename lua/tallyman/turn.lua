@@ -9,6 +9,8 @@ local processes = require "tallyman.processes"
 ---@field store tallyman.Store
 ---@field flow string
 ---@field lease? tallyman.Lease on PostgreSQL
+---@field taken? boolean in SQLite: nobody can take it while this process lives
+---@field lost? boolean somebody has taken it over, which was noticed when something was written
 ---@field pause? number seconds between two looks at the lease
 local Turn = {}
 Turn.__index = Turn
@@ -28,7 +30,12 @@ end
 --- Takes the turn, or renews it. Gives the process that has it; nil when it is ours.
 ---@return string? other
 function Turn:take()
-  if not self.lease then return take_row(self) end
+  self.lost = nil
+  if not self.lease then
+    local other = not self.taken and take_row(self) or nil
+    self.taken = not other
+    return other
+  end
   self.lease.db = self.store.db -- it may have been connected anew
   if self.lease.fence and self.lease:renew() then return nil end
   return self.lease:try()
@@ -37,10 +44,10 @@ end
 --- Sees to it, first thing in a transaction, that it is still ours: raises (75) when it isn't.
 function Turn:hold()
   if not self.lease then return end
-  if not self.lease.fence then
-    failure.raise(failure.try_again, "flow %s: another process keeps it", self.flow)
-  end
-  self.lease:hold()
+  lease.limit(self.store.db, self.lease.seconds)
+  if self.lease.fence and self.lease:renew() then return end
+  self.lost = true
+  failure.raise(failure.try_again, "flow %s: another process keeps it", self.flow)
 end
 
 --- Lets the next one have it.
