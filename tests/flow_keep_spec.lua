@@ -153,6 +153,18 @@ describe("a flow that is kept", function()
     assert.equal(1, select(2, flow:err():gsub("is begun until that", "")))
   end)
 
+  it("ends with one clear line when its store is removed", function()
+    made.job("a", "every = '1s',")
+    made.night { "a" }
+    local flow = made.keep()
+    flows.shows(flow, "night: a: done")
+    os.rename(made.folder .. "/state/history.db", made.folder .. "/state/gone.db")
+    local result = flow:wait()
+    assert.equal(70, result.status)
+    assert.match("\ntallyman: [^\n]*history.db was removed or replaced while it was in use[^\n]*\n",
+      result.err)
+  end)
+
   it("ends with one clear line where its store is no database", function()
     made.job("a", "at = '01:00:04',")
     made.night { "a" }

@@ -168,6 +168,7 @@ end
 
 --- Does what there is to do for the one whose turn it is, and for one that stands by.
 local function do_what_is_due(self, now)
+  self.keeper.store:check_in_place()
   while #self.ended > 0 do
     process_ended(self, self.ended[1].pid, self.ended[1].status)
     table.remove(self.ended, 1)

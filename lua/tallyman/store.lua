@@ -29,6 +29,8 @@ local store_tables = require "tallyman.store_tables"
 ---@class tallyman.Store
 ---@field db tallyman.Database
 ---@field url? string of PostgreSQL's
+---@field path? string of SQLite's file
+---@field inode? integer of that file
 ---@field turn? tallyman.Turn by which a flow is kept
 local Store = {}
 Store.__index = Store
@@ -263,6 +265,15 @@ local function connect(url, options)
   error(wrong, 0)
 end
 
+--- Sees to it that SQLite's file is still the one that was opened: raises when somebody has removed
+--- or replaced it, since whoever opens it now finds another one.
+function Store:check_in_place()
+  local found = self.path and stat.stat(self.path)
+  if not self.path or found and found.st_ino == self.inode then return end
+  failure.raise(failure.internal, "%s was removed or replaced while it was in use: start again with "
+    .. "the one that counts", self.path)
+end
+
 --- Connects to PostgreSQL anew, after a failure.
 function Store:reconnect()
   if not self.url then return end
@@ -292,7 +303,9 @@ function store.open(folder, url)
   make_folder(folder)
   if url then return new(connect(url), "the store in " .. secrets.hide(url), url) end
   local path = folder .. "/history.db"
-  return new(db.open("sqlite:" .. path, { create = true }), path)
+  local self = new(db.open("sqlite:" .. path, { create = true }), path)
+  self.path, self.inode = path, stat.stat(path).st_ino
+  return self
 end
 
 --- The store as it is, if it is one of this program's version.
