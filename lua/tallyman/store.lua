@@ -270,8 +270,8 @@ end
 function Store:check_in_place()
   local found = self.path and stat.stat(self.path)
   if not self.path or found and found.st_ino == self.inode then return end
-  failure.raise(failure.internal, "%s was removed or replaced while it was in use: start again with "
-    .. "the one that counts", self.path)
+  failure.raise(failure.internal, "%s was removed or replaced while it was in use: start again "
+    .. "with the one that counts", self.path)
 end
 
 --- Connects to PostgreSQL anew, after a failure.
