@@ -1,12 +1,17 @@
 --- The store on PostgreSQL: the very specs of the timetable that hold on SQLite, once more; its
 --- tables; and who keeps a flow that several hosts could keep.
+local clock = require "native.clock"
 local db = require "tallyman.db"
 local databases = require "tests.support.databases"
+local failing = require "tests.support.failing"
 local flows = require "tests.support.flows"
 local keeping = require "tests.support.keeping"
+local occurrences = require "tallyman.occurrences"
 local postgres = require "tests.support.postgres"
 local process = require "tests.support.process"
 local signal = require "posix.signal"
+local store = require "tallyman.store"
+local turn = require "tallyman.turn"
 
 describe("a store on PostgreSQL", function()
   if postgres.lacks() then return pending(postgres.lacks()) end
@@ -70,6 +75,46 @@ describe("a store on PostgreSQL", function()
         assert.match("is of version 99, this program knows 1: a newer release has changed it",
           result.err)
       end)
+  end)
+
+  describe("and whose turn it is", function()
+    --- A store, with a turn of so many seconds.
+    local function with_turn(lease)
+      local one = store.open(flow.folder .. "/state", flow.store_url)
+      one.turn = turn.new(one, "night", lease)
+      return one
+    end
+
+    it("lets a change through only while it is ours", function()
+      local first <close> = with_turn(0.3)
+      local second <close> = with_turn(60)
+      assert.is_nil(first.turn:take())
+      assert.is_truthy(second.turn:take())
+      assert.equal("written", first:change(function() return "written" end))
+      clock.sleep(0.5)
+      assert.is_nil(second.turn:take())
+      local err = failing.of(first.change, first, function()
+        occurrences.add(first, { flow = "night", night = "2026-11-24", job = "a", turn = 0,
+          due_at = 0, deadline = 1 })
+      end)
+      assert.equal(75, err.code)
+      assert.is_true(first.turn.lost)
+      assert.equal(0, second.db:value "SELECT COUNT(*) FROM occurrence")
+      assert.is_truthy(first.turn:take())
+    end)
+
+    it("is kept over another connection", function()
+      local first <close> = with_turn(60)
+      local second <close> = with_turn(60)
+      assert.is_nil(first.turn:take())
+      first:reconnect()
+      assert.is_nil(first.turn:take())
+      assert(process.eventually(function() -- the first connection's end takes a moment
+        return second.db:value [[SELECT COUNT(*) FROM pg_stat_activity
+          WHERE datname = current_database()]] == 2
+      end))
+      assert.is_truthy(second.turn:take())
+    end)
   end)
 
   describe("that hosts share", function()
