@@ -77,6 +77,16 @@ describe("a store on PostgreSQL", function()
       end)
   end)
 
+  it("takes what a file's odd bytes make of a message", function()
+    one_job(nil, [[night:warn("row 3: '%s' is no quantity", "f\xFCnf\0")]])
+    flow.job("b", "at = '01:00:01',", [[error("caf\xE9", 0)]])
+    flow.night { "a", "b" }
+    local kept = flow.keep()
+    flows.shows(kept, "night: a: done")
+    flows.shows(kept, "night: b: failed: caf\u{FFFD}")
+    assert.match("row 3: 'f\u{FFFD}nf", flow.verb("report", "2026-11-24").out, 1, true)
+  end)
+
   describe("and whose turn it is", function()
     --- A store, with a turn of so many seconds.
     local function with_turn(lease)

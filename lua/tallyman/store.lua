@@ -131,6 +131,18 @@ function Store:claim(run_id, job, fingerprints)
   return row and row.night
 end
 
+--- A text as databases take it: a file's odd bytes, quoted in a message, mustn't keep a run's end
+--- from being written.
+local function clean(text)
+  if not text then return db.null end
+  text = text:gsub("%z", "\u{FFFD}")
+  while true do
+    local length, at = utf8.len(text)
+    if length then return text end
+    text = text:sub(1, at - 1) .. "\u{FFFD}" .. text:sub(at + 1)
+  end
+end
+
 local function read(run)
   if run then run.figures = json.decode(run.figures or "{}") or {} end
   return run
@@ -152,7 +164,7 @@ end
 function Store:bury(run, code, message)
   self.db:run([[UPDATE run SET state = 'failed', exit_code = :code, message = :message,
     figures = '{}', finished_at = :now WHERE run_id = :run_id AND state = :state]],
-    { run_id = run.run_id, state = run.state, code = code, message = message,
+    { run_id = run.run_id, state = run.state, code = code, message = clean(message),
       now = time.text(clock.now()) })
   return self:run_by_id(run.run_id)
 end
@@ -176,8 +188,8 @@ function Store:finish(run_id, state, exit_code, message, figures)
   local function write()
     self.db:run([[UPDATE run SET state = :state, exit_code = :code, message = :message,
       figures = :figures, finished_at = :now WHERE run_id = :run_id AND state = 'running']],
-      { state = state, code = exit_code, message = message or db.null, run_id = run_id,
-        figures = json.encode(figures or {}), now = time.text(clock.now()) })
+      { state = state, code = exit_code, message = clean(message), run_id = run_id,
+        figures = clean(json.encode(figures or {})), now = time.text(clock.now()) })
   end
   local ok, wrong = failure.catch(write)
   if ok then return end
