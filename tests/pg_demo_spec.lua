@@ -302,17 +302,21 @@ describe("on PostgreSQL,", function()
 
   it("tables, rights and service files are as the README says", function()
     local readme = process.read(process.root .. "/README.md")
-    local command = readme:match "\n```\n(tallyman scripts/tables.lua [^\n]*)\n```\n"
+    local commands = {}
+    for line in readme:gmatch "\n```\n(tallyman scripts/tables.lua [^\n]*)\n```\n" do
+      commands[#commands + 1] = line
+    end
+    assert.equal(2, #commands) -- for the OMS, and for a store
     local owner, name = address(postgres.SUPERUSER)
     local site = process.site()
     assert.equal(0, retailer(site.folder .. "/shop", "--oms", owner).status)
     process.must { "sh", "-euc", "tallyman() { \"$HOST\" \"$@\"; }\n"
-      .. command:gsub("%-d oms$", "-d " .. name), cwd = process.root,
+      .. table.concat(commands, "\n"):gsub("%-d %w+", "-d " .. name), cwd = process.root,
       env = { HOST = process.host, PGHOST = at.folder, PGPORT = tostring(at.port),
         PGUSER = postgres.SUPERUSER } }
     site.env.PGSERVICEFILE = process.write(site.folder .. "/services",
       ("[shop]\nhost=%s\nport=%d\nuser=nightly\ndbname=%s\n"):format(at.folder, at.port, name))
-    site.env.TALLYMAN_OMS = "service=shop"
+    site.env.TALLYMAN_OMS, site.env.TALLYMAN_STORE = "service=shop", "service=shop"
     site.env.TALLYMAN_EXCHANGE = "file://" .. site.folder .. "/shop/exchange"
     site.env.TALLYMAN_NOW = "2026-11-24T06:30:00Z"
     local result = site:run("nightly", "once")

@@ -182,7 +182,7 @@ describe("a store on PostgreSQL", function()
       flows.shows(second, "night: a: done")
       assert.same({ a = "done" }, flow.states())
       assert.falsy(first:err():find("night: a: done", 1, true))
-      assert.falsy(first:err():find("until that is mended", 1, true), first:err())
+      assert.falsy(first:err():find("keeps it: nothing is begun", 1, true), first:err())
     end)
 
     it("cuts off a run of another host that takes too long", function()

@@ -137,7 +137,7 @@ end
 ---@return test.Tun
 function link.tun(options)
   options = options or {}
-  local near = ("10.%d.%d."):format(math.random(200, 250), math.random(0, 255))
+  local near = ("10.%d.%d."):format(server.draw(200, 250), server.draw(0, 255))
   local self = setmetatable({ host = near .. "2" }, Tun)
   self.child = process.start { assert(compile()), near .. "1", self.host,
     tostring(options.delay or 0), ("%d"):format((options.loss or 0) * 1000000 // 1),
