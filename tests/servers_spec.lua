@@ -278,5 +278,6 @@ describe("links", function()
     assert.truthy(fetch(far) == BYTES)
     tun:plug()
     assert.is_nil(server.greeting(far.host, far.port, 0.2))
+    far:stop() -- a session that never hears of its client's end, too
   end)
 end)
