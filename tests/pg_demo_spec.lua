@@ -112,8 +112,6 @@ describe("the demo", function()
         EXCHANGE = case.signal ~= process.SIGKILL and "sftp" or nil }, case.folder)
       if case == fails then command[5] = "10" end -- fewer rows than products: the retailer ends
       case.child = process.start(command)
-    end
-    for _, case in ipairs(cases) do
       local pids, cluster = when(case.child, case.text or "2. The night")
       if case.signal then case.child:kill(case.signal) end
       local result = case.child:wait(PATIENCE)

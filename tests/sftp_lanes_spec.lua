@@ -11,7 +11,14 @@ local clock = require "posix.time"
 
 local MIB = 1024 * 1024
 local SIZE = 72 * MIB -- more than is worth a second session
-local LONG = 15       -- milliseconds each way
+
+-- A long link on which one session alone takes seconds for such a file, so that the others come in
+-- time on a busy machine, too; with what else it does.
+local function long(changes)
+  local orders = { delay = 15, rate_down = 20e6, rate_up = 20e6 }
+  for name, value in pairs(changes or {}) do orders[name] = value end
+  return orders
+end
 
 after_each(process.clean)
 
@@ -31,7 +38,7 @@ local at, input, digest
 local function open(orders, changes)
   at = sshd.start()
   input, digest = make_input(at.folder)
-  local through = link.start(at, orders or { delay = LONG })
+  local through = link.start(at, long(orders))
   local options = { host = through.host, port = through.port, user = at.user,
     known_hosts = at:known { names = ("[%s]:%d"):format(through.host, through.port) },
     key = at.keys.ed25519, connect_seconds = 5, login_seconds = 5, idle_seconds = 3, attempts = 3 }
@@ -107,7 +114,7 @@ describe("a large file on a long link", function()
 
   it("takes one session where the server lets in no others, and says so", function()
     local session <close>, through = open()
-    through:order { delay = LONG, refuse = true }
+    through:order(long { refuse = true })
     assert.equal(digest, download(session))
     assert.equal(1, logins())
     local _, told = session:notices():gsub("going on with reading in without that session", "")
@@ -117,7 +124,7 @@ describe("a large file on a long link", function()
   it("asks for no more sessions where little is left", function()
     local session <close>, through = open()
     process.must("truncate", "-s", tostring(63 * MIB), input)
-    through:order { delay = LONG, refuse = true }
+    through:order(long { refuse = true })
     assert.truthy(download(session))
     local sink <close> = assert(session:sink(at.folder .. "/out", "out"))
     assert(sink:write(("x"):rep(7 * MIB)))
@@ -126,7 +133,7 @@ describe("a large file on a long link", function()
   end)
 
   it("takes no session's place where little is left", function()
-    local session <close>, through = open { delay = LONG, rate_down = 20e6,
+    local session <close>, through = open {
       cut_down = { 1000 * MIB, 6 * MIB, 6 * MIB, 6 * MIB, 1000 * MIB } }
     assert.equal(digest, download(session))
     assert.equal(3, through:cuts())
@@ -136,7 +143,7 @@ describe("a large file on a long link", function()
   it("is written by those, too, that take an ended session's place", function()
     local cuts = { 1000 * MIB }
     for n = 2, 13 do cuts[n] = 2 * MIB end
-    local session <close>, through = open { delay = LONG, rate_up = 20e6, cut_up = cuts }
+    local session <close>, through = open { cut_up = cuts }
     assert.is_true(upload(session))
     assert.equal(digest, uploaded())
     assert.is_true(through:cuts() > 4, through:cuts())
@@ -153,11 +160,11 @@ describe("a large file on a long link", function()
   end)
 
   it("survives the end of any of its sessions, both ways", function()
-    local session <close>, through = open { delay = LONG,
+    local session <close>, through = open {
       cut_down = { 60 * MIB, 8 * MIB, 9 * MIB, 10 * MIB, 20 * MIB } }
     assert.equal(digest, download(session))
     assert.truthy(session:notices():find "without that session")
-    through:order { delay = LONG, cut_up = { 60 * MIB, 8 * MIB, 9 * MIB, 10 * MIB, 20 * MIB } }
+    through:order(long { cut_up = { 60 * MIB, 8 * MIB, 9 * MIB, 10 * MIB, 20 * MIB } })
     assert.is_true(upload(session))
     assert.equal(digest, uploaded())
     assert.is_true(through:cuts() >= 3)
@@ -166,8 +173,8 @@ describe("a large file on a long link", function()
   it("survives the end of all sessions at once, both ways", function()
     local session <close>, through = open()
     local function cut(done)
-      if done == 40 * MIB then through:order { delay = LONG, cut = true } end
-      if done == 48 * MIB then through:order { delay = LONG } end
+      if done == 40 * MIB then through:order(long { cut = true }) end
+      if done == 48 * MIB then through:order(long()) end
     end
     assert.equal(digest, download(session, cut))
     assert.truthy(session:notices():find "connected again")
@@ -176,7 +183,7 @@ describe("a large file on a long link", function()
   end)
 
   it("goes on without a session that falls silent", function()
-    local session <close> = open { delay = LONG, stall_down = { 1000 * MIB, 6 * MIB } }
+    local session <close> = open { stall_down = { 1000 * MIB, 6 * MIB } }
     assert.equal(digest, download(session))
     assert.truthy(session:notices():find "no answer in time", 1, true)
   end)
@@ -210,7 +217,7 @@ describe("a large file on a long link", function()
   end)
 
   it("is let go of at once while sessions are opened that get no answer", function()
-    local session <close> = open({ delay = LONG, stall_down = { 1000 * MIB, 1, 1, 1 } },
+    local session <close> = open({ stall_down = { 1000 * MIB, 1, 1, 1 } },
       { connect_seconds = 30, login_seconds = 30, idle_seconds = 30 })
     local source <close> = assert(session:source(input, "in"))
     for _ = 1, 8 do assert(source:read(MIB)) end
@@ -238,7 +245,7 @@ describe("a large file on a long link", function()
   end)
 
   it("may not take longer than the limit, both ways", function()
-    local session <close> = open({ delay = LONG, rate_down = 10e6, rate_up = 10e6 },
+    local session <close> = open({ rate_down = 10e6, rate_up = 10e6 },
       { transfer_seconds = 2 })
     local read, message, code = download(session)
     assert.same({ nil, 75 }, { read, code })
@@ -260,12 +267,12 @@ describe("a file written by several sessions of a server that misbehaves", funct
   -- session's notices, and how many connections there were.
   local function write(faults, refuse)
     at = misbehaving.start { faults = faults }
-    local through = link.start(at, { delay = LONG })
+    local through = link.start(at, long())
     local known = process.write(process.folder() .. "/known",
       (process.read(at.known_hosts):gsub("%]:%d+", "]:" .. through.port)))
     local session <close> = assert(sftp.open { host = through.host, port = through.port,
       user = at.user, known_hosts = known, key = at.keys.ed25519, attempts = 3 })
-    if refuse then through:order { delay = LONG, refuse = true } end
+    if refuse then through:order(long { refuse = true }) end
     local sink <close> = assert(session:sink("/out", "out"))
     for _ = 1, WRITTEN // MIB do assert(sink:write(("x"):rep(MIB))) end
     local done, message, code = sink:finish()
@@ -311,7 +318,7 @@ describe("a question", function()
   it("may not take longer than the limit", function()
     if sshd.lacks() or link.lacks() then return pending(sshd.lacks() or link.lacks()) end
     local session <close>, through = open(nil, { transfer_seconds = 1, idle_seconds = 60 })
-    through:order { delay = LONG, stall = true }
+    through:order(long { stall = true })
     local found, message, code = session:stat(input)
     assert.same({ nil, 75 }, { found, code })
     assert.truthy(message:find("within the 1 seconds", 1, true), message)
