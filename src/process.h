@@ -42,8 +42,9 @@ struct watch_ended {
 struct watch *watch_open(struct failure *failure);
 
 /* Asks the programs that were started by watch_start, and run still, to end (SIGTERM, to their
- * whole group), and waits until they have. */
-void watch_close(struct watch *watch);
+ * whole group), and waits until they have; those that haven't within ten seconds are killed. Gives
+ * how many. */
+size_t watch_close(struct watch *watch);
 
 /* Starts a program and watches it; -1 with *failure when it can't be. */
 pid_t watch_start(struct watch *watch, const struct process_options *options,

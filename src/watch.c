@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -22,7 +24,10 @@
 #include "stream.h"
 #include "thread.h"
 
-enum { MOST_PROCESSES = 256 };
+enum {
+  MOST_PROCESSES = 256,
+  GRACE = 10000 /* milliseconds that programs have to end after they were asked to */
+};
 
 struct watched {
   pid_t pid;
@@ -68,20 +73,46 @@ struct watch *watch_open(struct failure *failure) {
   return NULL;
 }
 
-/* Ends those of our programs that still run. A second stop signal ends us, too. */
-static void end_ours(struct watch *watch) {
+static int64_t milliseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Waits for a process to end, until an instant of the monotonic clock (milliseconds). */
+static bool ends_until(const struct watched *watched, int64_t until) {
+  struct pollfd end = {.fd = watched->handle, .events = POLLIN};
+  int ready;
+  do {
+    int64_t left = until - milliseconds();
+    ready = poll(&end, 1, left > 0 ? (int)left : 0);
+  } while (ready < 0 && errno == EINTR);
+  return ready != 0;
+}
+
+/* Ends those of our programs that still run; gives how many had to be killed. A second stop signal
+ * ends us, too. */
+static size_t end_ours(struct watch *watch) {
+  size_t killed = 0;
   for (size_t i = 0; i < watch->count; i++) {
     if (watch->processes[i].ours) kill(-watch->processes[i].pid, SIGTERM);
   }
+  int64_t until = milliseconds() + GRACE;
   for (size_t i = 0; i < watch->count; i++) {
-    while (watch->processes[i].ours && waitpid(watch->processes[i].pid, NULL, 0) < 0 &&
-           errno == EINTR) {
+    const struct watched *watched = &watch->processes[i];
+    if (!watched->ours) continue;
+    if (watched->handle >= 0 && !ends_until(watched, until)) {
+      kill(-watched->pid, SIGKILL);
+      killed++;
+    }
+    while (waitpid(watched->pid, NULL, 0) < 0 && errno == EINTR) {
     }
   }
+  return killed;
 }
 
-void watch_close(struct watch *watch) {
-  end_ours(watch);
+size_t watch_close(struct watch *watch) {
+  size_t killed = end_ours(watch);
   for (size_t i = 0; i < watch->count; i++) {
     if (watch->processes[i].handle >= 0) close(watch->processes[i].handle);
   }
@@ -90,6 +121,7 @@ void watch_close(struct watch *watch) {
     if (handles[i] >= 0) close(handles[i]);
   }
   free(watch);
+  return killed;
 }
 
 /* Whether there is room for one more process. */

@@ -2,6 +2,7 @@
 local db = require "tallyman.db"
 local process = require "tests.support.process"
 local flows = require "tests.support.flows"
+local server = require "tests.support.server"
 
 local made
 
@@ -74,6 +75,23 @@ describe("a flow that is kept", function()
     assert.equal("begin a\n", made.ran())
     flows.shows(made.keep(), "night: a: done")
     assert.same({ a = "done (2)" }, made.states())
+  end)
+
+  it("is stopped with a job that doesn't want to end", function()
+    made.job("a", "at = '01:00:01',", [[
+      require "posix.signal".signal(15, "SIG_IGN")
+      say "hear nothing in"
+      while true do require "tallyman.clock".sleep(60) end]])
+    made.night { "a" }
+    local flow = made.keep()
+    assert.truthy(process.eventually(function() return made.ran():find "hear nothing" end))
+    local job = server.descendants(flow)
+    flow:kill(process.SIGTERM)
+    local result = flow:wait(60)
+    assert.equal(0, result.status, result.err)
+    assert.match("night: warning: 1 didn't end when asked to, and were killed\n", result.err)
+    assert.equal(1, #job)
+    assert.is_true(server.is_gone(job[1]))
   end)
 
   it("takes a changed timetable over, and keeps the old one when the new one is wrong", function()

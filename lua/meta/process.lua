@@ -46,7 +46,9 @@ function Watch:folder(path) end
 function Watch:wait(until_) end
 
 --- Stops watching; asks the programs that it has started, and that run still, to end (SIGTERM), and
---- waits until they have. Safe to call twice; `local watch <close>` calls it, too.
+--- waits until they have; those that haven't within ten seconds are killed. Safe to call twice;
+--- `local watch <close>` calls it, too.
+---@return integer killed how many were
 function Watch:close() end
 
 return process

@@ -235,7 +235,7 @@ end
 
 local STOPPED = { [128 + 2] = true, [128 + 15] = true }
 
---- Keeps a flow until SIGTERM or SIGINT; then its jobs are asked to end, and waited for.
+--- Keeps a flow until SIGTERM or SIGINT; then its jobs are asked to end, and waited for, or killed.
 ---@param path string the flow's script
 ---@param load fun(): table flow, jobs by name, settings, as the scripts are now
 ---@return integer exit_code
@@ -262,7 +262,8 @@ function flow_keep.run(path, load)
   end)
   if ok or not STOPPED[failure.code(wrong)] then error(trace or wrong, 0) end
   notify.send "STOPPING=1"
-  watch:close()
+  local killed = watch:close()
+  if killed > 0 then log.warn(name, killed .. " didn't end when asked to, and were killed") end
   log.info(name, "stopped")
   return 0
 end

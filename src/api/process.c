@@ -32,12 +32,12 @@ static int l_watch(lua_State *L) {
   return *handle == NULL ? api_fail(L, &failure) : 1;
 }
 
-/* watch:close() */
+/* watch:close() -> killed */
 static int l_close(lua_State *L) {
   void **handle = luaL_checkudata(L, 1, WATCH);
-  if (*handle != NULL) watch_close(*handle);
+  lua_pushinteger(L, *handle != NULL ? (lua_Integer)watch_close(*handle) : 0);
   *handle = NULL;
-  return 0;
+  return 1;
 }
 
 /* watch:start(arguments [, options]) -> pid */
