@@ -51,6 +51,14 @@ function outlook.plan(loaded, date)
   return table.concat(lines, "\n")
 end
 
+--- Who runs it, in words; nothing where nobody has begun it.
+local function runner_of(run)
+  if not run.process then return "" end
+  local ours = processes.host_of(run.process) == processes.host()
+  local gone = ours and not processes.find(run.process)
+  return (", %s%s"):format(processes.text(run.process), gone and ", which is gone" or "")
+end
+
 --- One occurrence in words.
 local function state_of(occurrence, zone, date, history)
   if occurrence.state == "waiting" and occurrence.due_at > clock.now() then
@@ -60,8 +68,7 @@ local function state_of(occurrence, zone, date, history)
   if occurrence.ended_at then words[1] = at(occurrence.ended_at, zone, date) end
   local run = occurrence.run_id and history:run_by_id(occurrence.run_id)
   if occurrence.state == "running" and run then
-    words[1] = ("since %s%s"):format(at(time.read(run.started_at), zone, date),
-      run.process and ", " .. processes.text(run.process) or "")
+    words[1] = ("since %s%s"):format(at(time.read(run.started_at), zone, date), runner_of(run))
   elseif occurrence.state == "done" and run then
     words[#words + 1] = figures.text(run.figures)
   elseif occurrence.reason then
@@ -87,7 +94,8 @@ function outlook.status(loaded, date)
   local newest, seen = occurrences.of_night(history, loaded.flow.flow, date), {}
   local function add(name, state, text)
     seen[name] = true
-    lines[#lines + 1] = (("  %-16s %-8s %s"):format(name, state, text):gsub("%s+$", ""))
+    local line = ("  %-16s %-8s %s"):format(name, state, text)
+    lines[#lines + 1] = line:gsub("%c+", " "):gsub("%s+$", "")
   end
   for _, name in ipairs(loaded.flow.jobs) do
     if newest[name] then
