@@ -17,7 +17,7 @@ local stdio = require "posix.stdio"
 local Errand = {}
 Errand.__index = Errand
 
-local LIMIT = 120 -- seconds that a program may take
+local LIMIT = 120 -- seconds that a program may take that says nothing else
 local WAITS = { 60, 120, 240, 480, 900 }
 
 --- A file that holds a text, to be read from its beginning.
@@ -32,7 +32,8 @@ local function file_of(text)
 end
 
 --- Takes in that it didn't work.
-local function fail(self, now, why)
+local function fail(self, now, why, options)
+  if options.failed then options.failed(now, why, self.failures + 1) end
   self.failures = self.failures + 1
   local wait = WAITS[math.min(self.failures, #WAITS)]
   self.next_at = now + wait
@@ -49,6 +50,8 @@ function Errand:is_free(now) return not self.pid and now >= self.next_at end
 ---@field environment? string[] "NAME=VALUE"
 ---@field done fun(now: number, status: integer)
 ---@field fine? fun(status: integer): boolean whether an exit code means that it worked; 0 does
+---@field failed? fun(now: number, why: string, failures: integer) it didn't work, so often in a row
+---@field limit? number seconds that it may take: 120 by default
 
 --- Sends a program.
 ---@param now number
@@ -56,10 +59,10 @@ function Errand:is_free(now) return not self.pid and now >= self.next_at end
 ---@param options tallyman.ErrandOptions
 function Errand:send(now, command, options)
   local input <close>, wrong = file_of(options.text or "")
-  if not input then return fail(self, now, "no temporary file: " .. wrong) end
+  if not input then return fail(self, now, "no temporary file: " .. wrong, options) end
   local pid, message = self.watch:start(command, { input = stdio.fileno(input), output = 2,
     environment = options.environment })
-  if not pid then return fail(self, now, message) end
+  if not pid then return fail(self, now, message, options) end
   self.pid, self.started, self.options = pid, now, options
 end
 
@@ -75,7 +78,7 @@ function Errand:ended(pid, status, now)
     self.options.done(now, status) -- may raise, and is done again then
     self.failures, self.next_at = 0, now
   else
-    fail(self, now, "exit code " .. status)
+    fail(self, now, "exit code " .. status, self.options)
   end
   self.pid = nil
   return true
@@ -86,7 +89,8 @@ end
 ---@return number?
 function Errand:look(now)
   if not self.pid then return self.next_at > now and self.next_at or nil end
-  if now < self.started + LIMIT then return self.started + LIMIT end
+  local limit = self.started + (self.options.limit or LIMIT)
+  if now < limit then return limit end
   signal.killpg(self.pid, signal.SIGKILL)
 end
 

@@ -7,7 +7,8 @@ local time = require "tallyman.time"
 ---@field flow string
 ---@field night string
 ---@field job string "" for the night as a whole
----@field kind "failed"|"refused"|"held"|"missed"|"alert"|"recovered"|"proof"|"good"|"bad"
+---@field kind "failed"|"refused"|"held"|"missed"|"alert"|"recovered" of a job, or
+--- "good"|"bad"|"proof"|"unproven" of a night
 ---@field text string
 ---@field happened_at string UTC
 
@@ -17,7 +18,7 @@ local events = {}
 local TROUBLE = { failed = true, refused = true, held = true, missed = true }
 --- What is told of.
 local TOLD = { failed = true, refused = true, held = true, missed = true, alert = true,
-  recovered = true, proof = true }
+  recovered = true }
 
 local function insert(store, of, now, kind, text)
   store.db:run([[INSERT INTO event (flow, night, job, turn, kind, text, happened_at)
@@ -45,15 +46,19 @@ function events.add(store, occurrence, now, kind, text)
   if recovered then insert(store, occurrence, now, "recovered", "done again") end
 end
 
---- Adds what a night's proof came to.
+--- Adds, once, what is to be told of a night as a whole.
 ---@param store tallyman.Store
 ---@param flow string
 ---@param night string
 ---@param now number
+---@param kind "proof"|"unproven"
 ---@param text string
-function events.add_proof(store, flow, night, now, text)
+function events.add_of_night(store, flow, night, now, kind, text)
   store:change(function()
-    insert(store, { flow = flow, night = night, job = "", turn = 0 }, now, "proof", text)
+    local there = store.db:value([[SELECT 1 FROM event WHERE flow = :flow AND night = :night
+      AND kind = :kind]], { flow = flow, night = night, kind = kind })
+    if there then return end
+    insert(store, { flow = flow, night = night, job = "", turn = 0 }, now, kind, text)
   end)
 end
 
@@ -84,13 +89,15 @@ function events.untold(store, flow, channel, from)
     { flow = flow, from = time.text(from) })
 end
 
---- A night that is over and hasn't been proven and told of: its event.
+--- A night that is over, since an instant, and hasn't been proven and told of: its event.
 ---@param store tallyman.Store
 ---@param flow string
+---@param from number
 ---@return tallyman.Event?
-function events.closed_night(store, flow)
+function events.closed_night(store, flow, from)
   return store.db:one([[SELECT * FROM event WHERE flow = :flow AND kind IN ('good', 'bad')
-    AND webhook_at IS NULL ORDER BY event_id LIMIT 1]], { flow = flow })
+    AND webhook_at IS NULL AND happened_at >= :from ORDER BY event_id LIMIT 1]],
+    { flow = flow, from = time.text(from) })
 end
 
 --- Marks events as told by a channel.

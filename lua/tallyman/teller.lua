@@ -27,6 +27,11 @@ Teller.__index = Teller
 
 local OLD = 86400 -- seconds after which nobody wants to be told any more
 local UNPROVEN = 70 -- the report's exit code when the proof fails
+local REPORT_LIMIT = 3600 -- seconds that a report may take
+local TRIES = 4 -- failures of a report in a row, seven minutes, after which somebody is told
+
+--- What a message's subject says of events that are the night's as a whole.
+local OF_NIGHT = { proof = "the proof of the night fails", unproven = "the night can't be proven" }
 
 -- ---- messages ----
 
@@ -34,7 +39,7 @@ local UNPROVEN = 70 -- the report's exit code when the proof fails
 local function compose(self, list, again)
   local first = list[1]
   local subject = ("%s on %s: %s%s%s"):format(self.flow, processes.host(), again and "still " or "",
-    first.job ~= "" and first.job .. " " .. first.kind or "the proof of the night fails",
+    OF_NIGHT[first.kind] or first.job .. " " .. first.kind,
     #list > 1 and (" and %d more"):format(#list - 1) or "")
   local lines = {}
   for i, event in ipairs(list) do
@@ -133,20 +138,27 @@ end
 local function prove(self, night, now)
   self.errands.report:send(now, { host.executable, self.path, "report", night.night }, {
     environment = clock.is_set() and { "TALLYMAN_NOW=" .. time.iso(clock.now()) } or nil,
+    limit = REPORT_LIMIT,
     fine = function(status) return status == UNPROVEN end,
     done = function(ended, status)
       self.proven = { event_id = night.event_id, good = night.kind == "good" and status == 0 }
       if status ~= UNPROVEN then return end
-      events.add_proof(self.store, self.flow, night.night, ended,
+      events.add_of_night(self.store, self.flow, night.night, ended, "proof",
         "it doesn't come out: the night's report names the pairs")
+    end,
+    failed = function(ended, why, failures)
+      if failures < TRIES then return end
+      events.add_of_night(self.store, self.flow, night.night, ended, "unproven",
+        "its report can't be run: " .. why)
     end })
 end
 
---- Proves a night that is over, then pings; gives when to look again.
+--- Proves a night that is over, then pings; gives when to look again. One for which that doesn't
+--- work for a day doesn't keep the nights after it waiting.
 local function close_night(self, now)
   local report, pinging = self.errands.report, self.errands.ping
   local night = report:is_free(now) and pinging:is_free(now)
-    and events.closed_night(self.store, self.flow)
+    and events.closed_night(self.store, self.flow, now - OLD)
   if night and self.proven and self.proven.event_id == night.event_id then
     ping(self, night, now)
   elseif night then
