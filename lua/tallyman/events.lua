@@ -2,13 +2,16 @@
 --- is told once, whatever is killed in between.
 local time = require "tallyman.time"
 
+---@alias tallyman.EventKind
+---| "failed"|"refused"|"held"|"missed"|"alert"|"recovered" # of a job
+---| "good"|"bad"|"proof"|"unproven" # of a night as a whole
+
 ---@class tallyman.Event
 ---@field event_id integer
 ---@field flow string
 ---@field night string
 ---@field job string "" for the night as a whole
----@field kind "failed"|"refused"|"held"|"missed"|"alert"|"recovered" of a job, or
---- "good"|"bad"|"proof"|"unproven" of a night
+---@field kind tallyman.EventKind
 ---@field text string
 ---@field happened_at string UTC
 
