@@ -59,10 +59,11 @@ local function runner_of(run)
   return (", %s%s"):format(processes.text(run.process), gone and ", which is gone" or "")
 end
 
---- One occurrence in words.
-local function state_of(occurrence, zone, date, history)
-  if occurrence.state == "waiting" and occurrence.due_at > clock.now() then
-    return "waiting", "due at " .. at(occurrence.due_at, zone, date)
+--- One occurrence in words; its job is nil when the flow has it no more.
+local function state_of(occurrence, job, zone, date, history)
+  if occurrence.state == "waiting" then
+    return "waiting", occurrence.due_at > clock.now()
+      and "due at " .. at(occurrence.due_at, zone, date) or job and conditions(job) or ""
   end
   local words = {}
   if occurrence.ended_at then words[1] = at(occurrence.ended_at, zone, date) end
@@ -99,14 +100,14 @@ function outlook.status(loaded, date)
   end
   for _, name in ipairs(loaded.flow.jobs) do
     if newest[name] then
-      add(name, state_of(newest[name], zone, date, history))
+      add(name, state_of(newest[name], loaded.jobs[name], zone, date, history))
     else
       add(name, "-", timetable.runs_on(loaded.jobs[name], date) and "not looked at yet"
         or "not tonight")
     end
   end
   for name, row in pairs(newest) do -- of a flow that had other jobs then
-    if not seen[name] then add(name, state_of(row, zone, date, history)) end
+    if not seen[name] then add(name, state_of(row, nil, zone, date, history)) end
   end
   return table.concat(lines, "\n")
 end
