@@ -149,6 +149,13 @@ describe("a job run by hand", function()
     local result = run "a"
     assert.equal(1, result.code)
     assert.match("run must return a table of figures", result.err)
+    for _, figures in ipairs { "{ a = print }", "setmetatable({}, { __pairs = error })" } do
+      job("a", "return " .. figures)
+      result = run "a"
+      assert.equal(1, result.code)
+      assert.match("a: run must return figures that can be stored as JSON: %S", result.err)
+      assert.equal("failed", last "a".state)
+    end
   end)
 
   it("with every name mistyped is told so all the same", function()

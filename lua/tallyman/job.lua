@@ -75,13 +75,20 @@ local function begin(self, history, date, context, announced)
   return announced, night_of
 end
 
---- Calls the job's function; what a dry run would have changed becomes a figure.
-local function call(self, tonight)
-  local result = self.run(tonight)
+--- What a job's function returned, which must be something that can be stored and reported.
+local function check_figures(self, result)
   if result ~= nil and type(result) ~= "table" then
     error(self.name .. ": run must return a table of figures, or nothing", 0)
   end
-  result = result or {}
+  local ok, wrong = pcall(json.encode, result or {})
+  if ok then return result or {} end
+  error(("%s: run must return figures that can be stored as JSON: %s"):format(self.name,
+    (tostring(wrong):gsub("^[^\n]-%.lua:%d+: ", ""))), 0)
+end
+
+--- Calls the job's function; what a dry run would have changed becomes a figure.
+local function call(self, tonight)
+  local result = check_figures(self, self.run(tonight))
   if tonight.previewed then result.preview = preview.changes(tonight.previewed) end
   if tonight.force and #tonight.forced == 0 then
     tonight:warn("--force (%s) had nothing to override", tonight.force)
