@@ -133,13 +133,16 @@ char *pg_take_notice(struct pg *pg) {
   return first;
 }
 
-/* Sets what every session has. A pair of values by set_config, for SET takes no parameters. */
+/* Sets what every session has. A pair of values by set_config, for SET takes no parameters. Where
+ * row security would hide rows, statements fail instead: sums over what can be seen would be wrong.
+ */
 static bool configure(struct pg *pg, const struct pg_options *options, struct failure *failure) {
   static const char SQL[] =
       "SELECT set_config('datestyle', 'ISO', false), set_config('timezone', 'UTC', false), "
       "set_config('bytea_output', 'hex', false), "
       "set_config('standard_conforming_strings', 'on', false), "
       "set_config('extra_float_digits', '1', false), "
+      "set_config('row_security', 'off', false), "
       "set_config('statement_timeout', CASE $1 WHEN '0' THEN current_setting('statement_timeout') "
       "ELSE $1 END, false), "
       "set_config('lock_timeout', CASE $2 WHEN '0' THEN current_setting('lock_timeout') "

@@ -265,6 +265,8 @@ describe("on PostgreSQL,", function()
         "table facility +NOT OK: it has no column external_id", 78 },
       ["a table that is missing"] = { "ALTER TABLE shipment RENAME TO parcel",
         "table shipment +NOT OK: there is no such table in the search path: [^\n]*public", 78 },
+      ["rows that are hidden"] = { "ALTER TABLE inventory_item ENABLE ROW LEVEL SECURITY",
+        "table inventory_item +NOT OK: its row security hides rows from this user", 77 },
       ["a newer release's tables"] = { "INSERT INTO tallyman_version VALUES (99)",
         "own tables +NOT OK: they are of version 99, this program knows %d+", 78 },
       ["rights that are lacking"] = { [[

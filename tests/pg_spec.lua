@@ -116,6 +116,14 @@ describe("connecting", function()
     assert.equal("0", oms:value "SELECT current_setting('statement_timeout')")
   end)
 
+  it("would rather fail than see a part of a table's rows", function()
+    oms:script [[INSERT INTO stock VALUES (1, 1);
+      ALTER TABLE stock ENABLE ROW LEVEL SECURITY; ALTER TABLE stock FORCE ROW LEVEL SECURITY]]
+    local err = failure_of(oms.value, oms, "SELECT COUNT(*) FROM stock")
+    assert.equal(77, err.code)
+    assert.equal("42501", err.sqlstate)
+  end)
+
   it("loads libpq no sooner than it is needed", function()
     local text = "require 'native.pg' require 'tallyman.db' %s"
       .. "print(io.open '/proc/self/maps':read 'a':find 'libpq' ~= nil)"

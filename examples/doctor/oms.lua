@@ -53,6 +53,12 @@ local function check_table(oms, name, columns)
       failure.raise(failure.configuration, "it has no column %s", column)
     end
   end
+  local hides = oms.dialect == "postgresql"
+    and oms:value("SELECT row_security_active(CAST(:name AS text))", { name = name })
+  if hides then
+    failure.raise(failure.not_permitted, "its row security hides rows from this user, so that no "
+      .. "count could be right: ALTER ROLE ... BYPASSRLS")
+  end
 end
 
 local function check_tables(check, oms)
