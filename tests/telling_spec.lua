@@ -3,6 +3,7 @@ local db = require "tallyman.db"
 local flows = require "tests.support.flows"
 local json = require "dkjson"
 local process = require "tests.support.process"
+local sys_stat = require "posix.sys.stat"
 
 local made, record, port
 
@@ -198,10 +199,14 @@ describe("the metrics", function()
     made.job("a", "at = '01:00:01',", "if night then return { kept = 1500 } end")
     made.job("b", "at = '05:00',")
     made.night { "a", "b" }
+    process.write(path .. ".part", "left by one that was killed")
+    local umask = sys_stat.umask(63) -- 077
     local flow = made.keep()
+    sys_stat.umask(umask)
     eventually(function()
       return (process.read(path) or ""):find 'state{flow="night",job="a",state="done"} 1\n'
     end, flow)
+    assert.equal(420, sys_stat.stat(path).st_mode & 511) -- 0644: others collect it
     local text = process.read(path)
     assert.match('tallyman_job_state{flow="night",job="b",state="waiting"} 1\n', text, 1, true)
     assert.match('tallyman_job_state{flow="night",job="b",state="done"} 0\n', text, 1, true)
@@ -219,6 +224,6 @@ describe("the metrics", function()
     made.night { "a" }
     local flow = made.keep()
     flows.shows(flow, "night: a: done")
-    assert.equal(1, select(2, flow:err():gsub("cannot write /no/such/folder", "")), flow:err())
+    assert.equal(1, select(2, flow:err():gsub("cannot create /no/such/folder", "")), flow:err())
   end)
 end)

@@ -3,6 +3,7 @@
 local file = require "native.file"
 local failure = require "tallyman.failure"
 local json = require "dkjson"
+local sys_stat = require "posix.sys.stat"
 local time = require "tallyman.time"
 
 local metrics = {}
@@ -83,18 +84,25 @@ function metrics.text(store, flow, kept)
   return table.concat(lines, "\n") .. "\n"
 end
 
+local READABLE = 420 -- 0644: who collects the figures is another user, whatever our umask says
+
+local function write_new(path, text)
+  local sink <close> = failure.check(file.sink(path))
+  failure.check(sink:write(text))
+  failure.check(sink:finish())
+  sys_stat.chmod(path, READABLE)
+end
+
 --- Writes the file: it appears whole, in place of the one before.
 ---@param path string
 ---@param text string
 function metrics.write(path, text)
   local part = path .. ".part"
-  local handle, message = io.open(part, "w")
-  if not handle then failure.raise(failure.cant_create, "cannot write %s", message) end
-  local written, wrong = handle:write(text)
-  local closed, why = handle:close()
-  if not (written and closed) then
+  os.remove(part) -- a flow that was killed may have left it
+  local ok, wrong = failure.catch(write_new, part, text)
+  if not ok then
     os.remove(part)
-    failure.raise(failure.io, "cannot write %s: %s", part, wrong or why)
+    error(wrong, 0)
   end
   failure.check(file.publish(part, path, true))
 end
