@@ -170,6 +170,17 @@ describe("without permission", function()
   forbidden("a state folder to enter", "filter_inventory", "0", "state", "/state")
   forbidden("an OMS to read", "import_reset", "0", "oms.db", "oms.db")
   forbidden("an OMS to write to", "import_reset", "0444", "oms.db", "oms.db")
+
+  it("to write in another user's state folder: status answers 77, and says who may look", function()
+    if not process.is_root then return pending "needs root" end
+    local site = site_before "filter_inventory"
+    disarm(site)
+    process.must("chown", "-R", "root:", site.folder .. "/state")
+    process.must("chmod", "-R", "a+rX", site.folder .. "/state")
+    assert_fails(site:run("nightly", "status"), 77, "history.db")
+    assert.match("only the user whose state folder it is can look at it",
+      site:run("nightly", "status").err, 1, true)
+  end)
 end)
 
 describe("on a full disk", function()

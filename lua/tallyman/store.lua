@@ -320,11 +320,20 @@ function store.open(folder, url)
   return self
 end
 
+--- Opens a file of SQLite's to read in it; for that SQLite writes beside it.
+local function open_to_read(path)
+  local ok, database = failure.catch(db.open, "sqlite:" .. path)
+  if ok then return database end
+  if failure.code(database) ~= failure.not_permitted then error(database, 0) end
+  failure.raise(failure.not_permitted, "%s: only the user whose state folder it is can look at it",
+    tostring(database))
+end
+
 --- The store as it is, if it is one of this program's version.
 local function existing(folder, url)
   local path = folder .. "/history.db"
   if not url and not stat.stat(path) then return nil end
-  local database = url and connect(url, { readonly = true }) or db.open("sqlite:" .. path)
+  local database = url and connect(url, { readonly = true }) or open_to_read(path)
   if store_tables.current(database) then
     return setmetatable({ db = database, url = url }, Store)
   end
