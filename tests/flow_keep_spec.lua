@@ -63,6 +63,23 @@ describe("a flow that is kept", function()
     flows.shows(made.keep(), "kept from now on")
   end)
 
+  it("knows its processes when the host is called otherwise by then", function()
+    made.job("a", "at = '01:00:01',", ([[
+      while not io.open "%s/go" do require "tallyman.clock".sleep(0.1) end]]):format(made.folder))
+    made.night { "a" }
+    local flow = made.keep()
+    assert.truthy(process.eventually(function() return made.ran() ~= "" end))
+    assert.equal(75, made.keep(nil, "renamed"):wait().status)
+    flow:kill(process.SIGKILL)
+    flow:wait()
+    flow = made.keep(nil, "renamed")
+    flows.shows(flow, "kept from now on")
+    process.write(made.folder .. "/go", "")
+    flows.shows(flow, "night: a: done")
+    assert.same({ a = "done" }, made.states())
+    assert.equal("begin a\nend a\n", made.ran())
+  end)
+
   it("asks its jobs to end when it is stopped, and tries them again when it is back", function()
     made.job("a", "at = '01:00:01', latest = '01:05',", [[
       local again = io.open("]] .. made.folder .. [[/second")

@@ -224,7 +224,7 @@ end
 --- Begins, unless another process of this host keeps the flow.
 local function begin(self)
   local name, other = self.keeper.flow.flow, self.turn:take()
-  if other and processes.find(other) then
+  if other and not self.keeper.store:is_elsewhere(other) and processes.find(other) then
     failure.raise(failure.try_again, "flow %s: %s keeps it already", name, processes.text(other))
   end
   note_keeper(self, other)

@@ -52,10 +52,9 @@ function outlook.plan(loaded, date)
 end
 
 --- Who runs it, in words; nothing where nobody has begun it.
-local function runner_of(run)
+local function runner_of(run, history)
   if not run.process then return "" end
-  local ours = processes.host_of(run.process) == processes.host()
-  local gone = ours and not processes.find(run.process)
+  local gone = not history:is_elsewhere(run.process) and not processes.find(run.process)
   return (", %s%s"):format(processes.text(run.process), gone and ", which is gone" or "")
 end
 
@@ -69,7 +68,7 @@ local function state_of(occurrence, job, zone, date, history)
   if occurrence.ended_at then words[1] = at(occurrence.ended_at, zone, date) end
   local run = occurrence.run_id and history:run_by_id(occurrence.run_id)
   if occurrence.state == "running" and run then
-    words[1] = ("since %s%s"):format(at(time.read(run.started_at), zone, date), runner_of(run))
+    words[1] = ("since %s%s"):format(at(time.read(run.started_at), zone, date), runner_of(run, history))
   elseif occurrence.state == "done" and run then
     words[#words + 1] = figures.text(run.figures)
   elseif occurrence.reason then

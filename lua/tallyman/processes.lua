@@ -1,5 +1,6 @@
---- Processes by names that no other process ever has: host, boot, pid, and when it began. So a
---- process that is gone isn't taken for the one that got its number.
+--- Processes by names that no other process ever has: host; boot and PID namespace; pid; when it
+--- began. So a process that is gone isn't taken for the one that got its number, and one in another
+--- container isn't looked for here. Of these the host's name alone can change while they live.
 local unistd = require "posix.unistd"
 local utsname = require "posix.sys.utsname"
 
@@ -27,30 +28,40 @@ end
 ---@return string
 function processes.host() return utsname.uname().nodename end
 
---- The host of a process.
+--- Where processes can be found by this one: the kernel's run, and the PID namespace in it.
+local function realm()
+  local boot = line_of "/proc/sys/kernel/random/boot_id" or "?"
+  local namespace = (unistd.readlink "/proc/self/ns/pid" or ""):match "%d+" or "?"
+  return boot .. "/" .. namespace
+end
+
+--- Whether a process is another host's, or another container's.
 ---@param name string
----@return string
-function processes.host_of(name) return (name:match "^%S+") end
+---@return boolean
+function processes.is_elsewhere(name)
+  local host, place = name:match "^(%S+) (%S+)"
+  return host ~= processes.host() or place ~= realm()
+end
 
 --- The name of a process of this host; nil when there is none with that number.
 ---@param pid integer
 ---@return string?
 function processes.name(pid)
   local began = beginning(pid)
-  local boot = line_of "/proc/sys/kernel/random/boot_id" or "?"
-  return began and ("%s %s %d %s"):format(processes.host(), boot, pid, began)
+  return began and ("%s %s %d %s"):format(processes.host(), realm(), pid, began)
 end
 
 --- The name of this process.
 ---@return string
 function processes.own() return processes.name(unistd.getpid()) end
 
---- The pid of a process by its name, while it lives on this host.
+--- The pid of a process by its name, while it lives here; whatever the host is called by now.
 ---@param name string
 ---@return integer? pid
 function processes.find(name)
-  local pid = math.tointeger(tonumber(name:match "^%S+ %S+ (%d+) "))
-  return pid and processes.name(pid) == name and pid or nil
+  local place, number, began = name:match "^%S+ (%S+) (%d+) (%d+)$"
+  local pid = math.tointeger(tonumber(number))
+  return place == realm() and beginning(pid) == began and pid or nil
 end
 
 --- What a person is told of a process.

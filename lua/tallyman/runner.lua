@@ -38,17 +38,12 @@ local function pid_of(self, run)
   return run.process and processes.find(run.process)
 end
 
---- Whether a run is another host's: all that can be seen of it is its connection to the store.
-local function is_elsewhere(run)
-  return run.process ~= nil and processes.host_of(run.process) ~= processes.host()
-end
-
 --- Whether a run's process is there. One that an earlier process of the flow has left is watched
 --- from then on.
 ---@param run tallyman.Run
 ---@return boolean
 function Runner:lives(run)
-  if is_elsewhere(run) then return self.store:is_there(run.run_id) end
+  if self.store:is_elsewhere(run.process) then return self.store:is_there(run.run_id) end
   local pid = pid_of(self, run)
   if pid and not self.children[pid] and not self.adopted[pid] then
     self.adopted[pid] = run.run_id
@@ -62,7 +57,7 @@ end
 ---@param run tallyman.Run
 ---@param hard boolean
 function Runner:stop(run, hard)
-  if is_elsewhere(run) then return self.store:cut_off(run.run_id) end
+  if self.store:is_elsewhere(run.process) then return self.store:cut_off(run.run_id) end
   local pid = pid_of(self, run)
   if pid then signal.killpg(pid, hard and signal.SIGKILL or signal.SIGTERM) end
 end

@@ -63,19 +63,25 @@ function Store:be_there(run_id)
   self.db:value(("SELECT pg_advisory_lock(%s)"):format(LOCK), { run_id = run_id })
 end
 
---- Whether a run is connected to the store: so one on another host lives. Always false on SQLite,
---- which hosts don't share.
+--- Whether a process is another host's: all that can be seen of it is its connection to the store.
+--- Hosts don't share SQLite's file.
+---@param name? string
+---@return boolean
+function Store:is_elsewhere(name)
+  return self.url ~= nil and name ~= nil and processes.is_elsewhere(name)
+end
+
+--- Whether a run on another host lives: it is connected to the store.
 ---@param run_id string
 ---@return boolean
 function Store:is_there(run_id)
-  return self.url ~= nil and not self.db:value(("SELECT pg_try_advisory_xact_lock(%s)")
+  return not self.db:value(("SELECT pg_try_advisory_xact_lock(%s)")
     :format(LOCK), { run_id = run_id })
 end
 
 --- Cuts the connection of a run that is on another host: it can't write any more what came of it.
 ---@param run_id string
 function Store:cut_off(run_id)
-  if not self.url then return end
   self.db:all(([[SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'
     AND objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND (CAST(classid AS bigint) << 32) + CAST(objid AS bigint) = %s]]):format(LOCK),
