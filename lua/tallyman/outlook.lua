@@ -68,7 +68,8 @@ local function state_of(occurrence, job, zone, date, history)
   if occurrence.ended_at then words[1] = at(occurrence.ended_at, zone, date) end
   local run = occurrence.run_id and history:run_by_id(occurrence.run_id)
   if occurrence.state == "running" and run then
-    words[1] = ("since %s%s"):format(at(time.read(run.started_at), zone, date), runner_of(run, history))
+    words[1] = ("since %s%s"):format(at(time.read(run.started_at), zone, date),
+      runner_of(run, history))
   elseif occurrence.state == "done" and run then
     words[#words + 1] = figures.text(run.figures)
   elseif occurrence.reason then
