@@ -129,6 +129,31 @@ describe("a flow that is kept", function()
     flows.shows(flow, "night: a: done")
   end)
 
+  it("follows scripts whose folder was swapped for another, once it is told by SIGHUP", function()
+    made.job("a", "at = '05:00',")
+    made.night { "a" }
+    local flow = made.keep { TALLYMAN_STATE = process.folder() .. "/state" }
+    flows.shows(flow, "kept from now on")
+    process.must("sh", "-ec", [[mkdir "$0.new"; cp "$0"/*.lua "$0.new"
+      mv "$0" "$0.old"; mv "$0.new" "$0"; rm -r "$0.old"]], made.folder)
+    flow:kill(1)
+    flows.shows(flow, "the new ones are used from now on")
+    made.job("a", "at = '01:00:01',")
+    flows.shows(flow, "night: a: done")
+  end)
+
+  it("keeps the old timetable when the new one doesn't end to load", function()
+    made.job("a", "at = '05:00',")
+    made.night { "a" }
+    local flow = made.keep()
+    flows.shows(flow, "kept from now on")
+    made.script("a", "while true do end")
+    flows.shows(flow, "loading the scripts takes longer than 20 s: it is ended")
+    flows.shows(flow, "the scripts have changed, and are wrong: the old timetable is kept")
+    made.job("a", "at = '01:00:01',")
+    flows.shows(flow, "night: a: done")
+  end)
+
   it("loads the scripts again on SIGHUP", function()
     made.job("a", "at = '05:00',")
     made.night { "a" }

@@ -11,6 +11,7 @@ local notify = require "tallyman.notify"
 local process = require "native.process"
 local processes = require "tallyman.processes"
 local runner = require "tallyman.runner"
+local signal = require "posix.signal"
 local store = require "tallyman.store"
 local teller = require "tallyman.teller"
 local time = require "tallyman.time"
@@ -20,6 +21,7 @@ local flow_keep = {}
 
 local RETRY = 5 -- seconds after which the store is looked at again
 local SETTLED = 1 -- seconds without a change after which changed scripts are looked at
+local CHECK_LIMIT = 20 -- seconds that loading them may take
 
 --- What the log says of an event.
 local WORDS = {
@@ -57,6 +59,7 @@ end
 ---@field watch native.Watch
 ---@field changed? number when a script was last seen to change
 ---@field checking? integer pid of the process that checks the scripts
+---@field check_until? number when that is ended
 
 --- Takes the flow's scripts as they are now.
 local function take_over(self, loaded)
@@ -72,10 +75,12 @@ local function take_over(self, loaded)
   log.zone = zone
 end
 
---- The scripts of the flow's folder, as one text.
+--- The scripts of the flow's folder, as one text; nil where there is no such folder now.
 local function scripts_of(folder)
+  local there, found = pcall(dirent.dir, folder)
+  if not there then return nil end
   local names, texts = {}, {}
-  for name in dirent.files(folder) do
+  for _, name in ipairs(found) do
     if name:match "^[^.].*%.lua$" then names[#names + 1] = name end
   end
   table.sort(names)
@@ -89,14 +94,30 @@ end
 --- Notes it when the scripts have changed: files of the state folder change all the time.
 local function look_at_scripts(self)
   local scripts = scripts_of(self.folder)
-  if scripts ~= self.scripts then self.scripts, self.changed = scripts, clock.now() end
+  if scripts and scripts ~= self.scripts then self.scripts, self.changed = scripts, clock.now() end
 end
 
---- Begins to check the scripts, in a process of its own.
+--- Begins to check the scripts, in a process of its own. They may stand in another folder of the
+--- same name by now, which is the one to watch.
 local function check_scripts(self)
-  self.changed = nil
+  self.changed, self.check_until = nil, clock.now() + CHECK_LIMIT
+  self.watch:folder(self.folder) -- where there is none, the check says so
   self.checking = failure.check(self.watch:start({ host.executable, self.path, "check" },
     { output = 2 }))
+end
+
+--- Sees to it that changed scripts are checked, and in time; gives when to look again.
+local function attend_to_scripts(self, now)
+  if self.checking then
+    if now < self.check_until then return self.check_until end
+    log.error(self.keeper.flow.flow, ("loading the scripts takes longer than %d s: it is ended")
+      :format(CHECK_LIMIT))
+    self.check_until = math.huge
+    signal.killpg(self.checking, signal.SIGKILL)
+    return math.huge
+  end
+  if self.changed and now >= self.changed + SETTLED then check_scripts(self) end
+  return self.checking and self.check_until or self.changed and self.changed + SETTLED or math.huge
 end
 
 --- Takes changed scripts over when nothing is wrong with them.
@@ -123,8 +144,8 @@ end
 
 --- Takes in what has happened; what is to be written in the store waits until it can be.
 local function take_in(self, event, pid, status)
-  if event == "hangup" then check_scripts(self) end
   if event == "files" then look_at_scripts(self) end
+  if event == "hangup" then self.changed = -math.huge end
   if event == "clock" then log.warn(self.keeper.flow.flow, "the system's clock was set") end
   if event ~= "process" then return end
   if pid == self.checking then return checked(self, status) end
@@ -212,11 +233,7 @@ end
 --- One round: does what is due, and waits for what comes next.
 local function round(self)
   local now = clock.now()
-  if self.changed and not self.checking and now >= self.changed + SETTLED then
-    check_scripts(self)
-  end
-  local wake = work(self, now)
-  if self.changed then wake = math.min(wake, self.changed + SETTLED) end
+  local wake = math.min(attend_to_scripts(self, now), work(self, now))
   wake = report_to_systemd(self, wake)
   take_in(self, failure.check(self.watch:wait(wake)))
 end
