@@ -216,6 +216,10 @@ describe("the metrics", function()
       assert.truthy(line:match "^# HELP [%w_]+ ." or line:match "^# TYPE [%w_]+ gauge$"
         or line:match '^[%a_][%w_]*{[%w_]+=".-"} %-?[%d.e+-]+$', line)
     end
+    assert.match('tallyman_flow_kept{flow="night"} 1\n', text, 1, true)
+    flow:kill(process.SIGTERM)
+    flow:wait()
+    assert.match('^# [^\n]+\n# [^\n]+\ntallyman_flow_kept{flow="night"} 0\n$', process.read(path))
   end)
 
   it("that can't be written are told of once, and the night goes on", function()
@@ -224,6 +228,6 @@ describe("the metrics", function()
     made.night { "a" }
     local flow = made.keep()
     flows.shows(flow, "night: a: done")
-    assert.equal(1, select(2, flow:err():gsub("cannot create /no/such/folder", "")), flow:err())
+    assert.equal(1, select(2, flow:err():gsub("cannot write /no/such/folder", "")), flow:err())
   end)
 end)

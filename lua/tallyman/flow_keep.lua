@@ -281,6 +281,8 @@ function flow_keep.run(path, load)
   notify.send "STOPPING=1"
   local killed = watch:close()
   if killed > 0 then log.warn(name, killed .. " didn't end when asked to, and were killed") end
+  kept.ours = false
+  publish(kept)
   log.info(name, "stopped")
   return 0
 end

@@ -15,7 +15,7 @@ local FIGURES = { "read", "kept", "rejected", "rows", "covered", "changed", "ded
   "booked", "pairs", "active", "seconds" }
 
 local HELP = {
-  { "tallyman_flow_kept", "1 where this host keeps the flow, 0 where it stands by." },
+  { "tallyman_flow_kept", "1 where this host keeps the flow, 0 where it stands by or has stopped." },
   { "tallyman_job_state", "State of the job's newest occurrence: 1 for the one that it is in." },
   { "tallyman_job_due_timestamp_seconds", "When that occurrence was or is due." },
   { "tallyman_job_attempts", "Runs that it has had." },
@@ -86,24 +86,21 @@ end
 
 local READABLE = 420 -- 0644: who collects the figures is another user, whatever our umask says
 
-local function write_new(path, text)
-  local sink <close> = failure.check(file.sink(path))
-  failure.check(sink:write(text))
-  failure.check(sink:finish())
-  sys_stat.chmod(path, READABLE)
-end
-
---- Writes the file: it appears whole, in place of the one before.
+--- Writes the file: it appears whole, in place of the one before. Not by a sink, which takes
+--- nothing any more once this process was asked to stop.
 ---@param path string
 ---@param text string
 function metrics.write(path, text)
   local part = path .. ".part"
-  os.remove(part) -- a flow that was killed may have left it
-  local ok, wrong = failure.catch(write_new, part, text)
-  if not ok then
+  local handle, message = io.open(part, "w")
+  if not handle then failure.raise(failure.cant_create, "cannot write %s", message) end
+  local written, wrong = handle:write(text)
+  local closed, why = handle:close()
+  if not (written and closed) then
     os.remove(part)
-    error(wrong, 0)
+    failure.raise(failure.io, "cannot write %s: %s", part, wrong or why)
   end
+  sys_stat.chmod(part, READABLE)
   failure.check(file.publish(part, path, true))
 end
 
