@@ -15,7 +15,7 @@ local FIGURES = { "read", "kept", "rejected", "rows", "covered", "changed", "ded
   "booked", "pairs", "active", "seconds" }
 
 local HELP = {
-  { "tallyman_flow_kept", "1 where this host keeps the flow, 0 where it stands by or has stopped." },
+  { "tallyman_flow_kept", "1 where this host keeps the flow, 0 where it stands by or stopped." },
   { "tallyman_job_state", "State of the job's newest occurrence: 1 for the one that it is in." },
   { "tallyman_job_due_timestamp_seconds", "When that occurrence was or is due." },
   { "tallyman_job_attempts", "Runs that it has had." },
