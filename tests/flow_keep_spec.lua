@@ -179,6 +179,15 @@ describe("a flow that is kept", function()
     if not os.getenv "ASAN_OPTIONS" then assert.is_true(of "RssAnon" < 4096, of "RssAnon") end
   end)
 
+  it("lets a job run another by a process of its own", function()
+    made.job("b", "at = '05:00',")
+    made.job("a", "at = '01:00:01',", ("assert(os.execute '%s %s/b.lua')"):format(process.host,
+      made.folder))
+    made.night { "a" }
+    flows.shows(made.keep(), "night: a: done")
+    assert.equal("begin a\nbegin b\nend b\nend a\n", made.ran())
+  end)
+
   it("lets a job have no more memory than it may", function()
     if os.getenv "ASAN_OPTIONS" then return end -- no limit there
     made.job("a", "at = '01:00:01', memory_limit = '50m',", [[local text = ("x"):rep(100000000)]])

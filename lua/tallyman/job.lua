@@ -8,6 +8,7 @@ local json = require "dkjson"
 local log = require "tallyman.log"
 local night = require "tallyman.night"
 local preview = require "tallyman.preview"
+local stdlib = require "posix.stdlib"
 local store = require "tallyman.store"
 local time = require "tallyman.time"
 local timetable = require "tallyman.timetable"
@@ -134,6 +135,13 @@ function job.run(self, context, options, announced)
   return outcome
 end
 
+--- The run that a flow has announced for this process; programs that it starts know nothing of it.
+local function announced_run()
+  local run_id = os.getenv "TALLYMAN_RUN"
+  stdlib.setenv("TALLYMAN_RUN", nil)
+  return run_id
+end
+
 --- Runs a job for a person or a flow: arguments, log lines, exit code.
 ---@param self tallyman.Job
 ---@param context table settings, make_keys
@@ -146,7 +154,7 @@ function job.main(self, context, given)
     log.warn(self.name, "the clock is set by TALLYMAN_NOW: " .. time.text(clock.now()) .. " UTC")
   end
   if options.dry_run then log.warn(self.name, "dry run: nothing is changed") end
-  local outcome = job.run(self, context, options, os.getenv "TALLYMAN_RUN")
+  local outcome = job.run(self, context, options, announced_run())
   if options.json then
     print(json.encode { job = self.name, state = outcome.state, exit_code = outcome.code,
       message = outcome.message, figures = outcome.figures })
