@@ -86,8 +86,13 @@ static int l_wrap(lua_State *L) {
   return 1;
 }
 
+static void do_nothing(int number) { (void)number; }
+
 void host_install_signals(lua_State *L) {
   struct sigaction action = {.sa_handler = on_signal};
+  /* A closed pipe or a file-size limit is a failed write, told like any other. Not SIG_IGN, which
+   * programs that a script starts would inherit. */
+  struct sigaction nothing = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
   running = L;
   lua_getglobal(L, "coroutine");
   lua_pushcfunction(L, l_resume);
@@ -97,6 +102,6 @@ void host_install_signals(lua_State *L) {
   lua_pop(L, 1);
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
-  signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, told like any other */
-  signal(SIGXFSZ, SIG_IGN); /* so is a file-size limit */
+  sigaction(SIGPIPE, &nothing, NULL);
+  sigaction(SIGXFSZ, &nothing, NULL);
 }

@@ -1,4 +1,5 @@
---- Names of processes: none is taken for another, nor looked for where it can't be found.
+--- Names of processes: none is taken for another, nor looked for where it can't be found. And what
+--- programs get that a script starts.
 local processes = require "tallyman.processes"
 local unistd = require "posix.unistd"
 
@@ -33,5 +34,14 @@ describe("a process's name", function()
     local name = named { host = "renamed" }
     assert.equal(unistd.getpid(), processes.find(name))
     assert.is_true(processes.is_elsewhere(name))
+  end)
+end)
+
+describe("a program that a script starts", function()
+  it("ends by the signals that the host itself takes for failed writes", function()
+    for name, number in pairs { PIPE = 13, XFSZ = 25 } do
+      assert.same({ nil, "signal", number },
+        { os.execute(("ulimit -c 0; kill -%s $$; exit 0"):format(name)) })
+    end
   end)
 end)
