@@ -92,6 +92,26 @@ describe("days", function()
   end)
 end)
 
+describe("a deadline", function()
+  local function deadline(at, latest, date, zone)
+    local job = { name = "a", at = at, latest = latest }
+    return time.text(timetable.deadline(job, date, zone)):sub(12)
+  end
+
+  it("is a time of day, or the night's end", function()
+    assert.equal("06:30:00", deadline("01:00", "01:30", "2026-03-08", "America/New_York"))
+    assert.equal("07:00:00", deadline("01:00", "02:30", "2026-03-08", "America/New_York"))
+    assert.equal("16:00:00", deadline("02:30", nil, "2026-03-08", "America/New_York"))
+  end)
+
+  it("comes after the job is due, also in an hour that doesn't exist", function()
+    assert.equal("07:30:00", deadline("02:15", "02:45", "2026-03-08", "America/New_York"))
+    assert.equal("08:00:00", deadline("02:00", "03:00", "2026-03-08", "America/New_York"))
+    assert.equal("15:40:00", deadline("02:05", "02:15", "2026-10-04", "Australia/Lord_Howe"))
+    assert.equal("06:45:00", deadline("02:15", "02:45", "2026-03-09", "America/New_York"))
+  end)
+end)
+
 describe("turns", function()
   local job = { name = "a", every = "20m", at = "00:30", latest = "04:00" }
 
@@ -114,6 +134,8 @@ describe("a fault", function()
     assert.equal("latest", (timetable.fault { name = "a", at = "02:00", latest = "01:00" }))
     assert.equal("latest", (timetable.fault { name = "a", at = "02:00", latest = "13:00" }))
     assert.is_nil((timetable.fault { name = "a", at = "22:00", latest = "01:00" }))
+    assert.equal("latest", (timetable.fault { name = "a", latest = "12:00" }))
+    assert.is_nil((timetable.fault { name = "a", latest = "12:01" }))
   end)
 
   it("is a wait for nothing, and a turn that waits", function()

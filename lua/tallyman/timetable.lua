@@ -51,14 +51,23 @@ function timetable.due(job, date, zone)
   return job.at and timetable.instant(job.at, date, zone) or (time.night_bounds(date, zone))
 end
 
---- Until when it must be done: `latest`, or the night's end.
+--- Seconds after noon of a time of day.
+local function after_noon(of_day)
+  local hour, minute, second = validate.clock_time(of_day)
+  return (hour - 12) % 24 * 3600 + minute * 60 + second
+end
+
+--- Until when it must be done: `latest`, or the night's end. Where `at` and `latest` both come to the
+--- end of an hour that doesn't exist, `latest` is as long after `at` as in any other night.
 ---@param job tallyman.Job
 ---@param date string
 ---@param zone? string
 ---@return integer
 function timetable.deadline(job, date, zone)
-  return job.latest and timetable.instant(job.latest, date, zone)
-    or (select(2, time.night_bounds(date, zone)))
+  if not job.latest then return (select(2, time.night_bounds(date, zone))) end
+  local due, deadline = timetable.due(job, date, zone), timetable.instant(job.latest, date, zone)
+  if deadline > due then return deadline end
+  return due + after_noon(job.latest) - after_noon(job.at)
 end
 
 --- The turn that a job with `every` has at an instant: its number, from 0 on, and when it was due.
@@ -76,19 +85,14 @@ function timetable.turn(job, date, zone, now)
   return number, first + number * every
 end
 
---- Seconds after noon of a time of day.
-local function after_noon(of_day)
-  local hour, minute, second = validate.clock_time(of_day)
-  return (hour - 12) % 24 * 3600 + minute * 60 + second
-end
-
 --- What is wrong with a job's times among themselves: name of the field, text.
 ---@param job tallyman.Job
 ---@return string? field, string? text
 function timetable.fault(job)
-  if job.at and job.latest and after_noon(job.latest) <= after_noon(job.at) then
+  local from = job.at or "12:00"
+  if job.latest and after_noon(job.latest) <= after_noon(from) then
     return "latest", ("'%s' isn't after at = '%s' in a night, which runs from noon to noon")
-      :format(job.latest, job.at)
+      :format(job.latest, from)
   end
   if job.wait and not job.after then return "wait", "waits after what? It needs after = { ... }" end
   if job.every and job.after then return "every", "goes with at, latest and days, not after" end
