@@ -57,8 +57,8 @@ local function after_noon(of_day)
   return (hour - 12) % 24 * 3600 + minute * 60 + second
 end
 
---- Until when it must be done: `latest`, or the night's end. Where `at` and `latest` both come to the
---- end of an hour that doesn't exist, `latest` is as long after `at` as in any other night.
+--- Until when it must be done: `latest`, or the night's end. Where `at` and `latest` both come to
+--- the end of an hour that doesn't exist, `latest` is as long after `at` as in any other night.
 ---@param job tallyman.Job
 ---@param date string
 ---@param zone? string
