@@ -239,6 +239,18 @@ describe("a flow that is kept", function()
       result.err)
   end)
 
+  it("ends with one clear line where a newer release has changed its store", function()
+    made.night {}
+    made.verb "once"
+    local history <close> = db.open("sqlite:" .. made.folder .. "/state/history.db")
+    history:script "PRAGMA user_version = 99"
+    for _, result in ipairs { made.keep():wait(), made.verb "status" } do
+      assert.equal(78, result.status)
+      assert.match("^tallyman: [^\n]*history.db is of version 99, this program knows %d: a newer "
+        .. "release has changed it\n$", result.err)
+    end
+  end)
+
   it("ends with one clear line where its store is no database", function()
     made.job("a", "at = '01:00:04',")
     made.night { "a" }

@@ -74,6 +74,7 @@ describe("a store on PostgreSQL", function()
         assert.equal(78, result.status)
         assert.match("is of version 99, this program knows 1: a newer release has changed it",
           result.err)
+        assert.match("\nstore +NOT OK: it is of version 99", run(doctor, url, "watchman").out)
       end)
   end)
 

@@ -21,7 +21,7 @@ end
 
 return function(url)
   local database <close> = db.open(url, { readonly = true })
-  if store_tables.current(database) then
+  if store_tables.current(database, "it") then
     local rights = lacking(database)
     if #rights == 0 then return "its tables are there" end
     failure.raise(failure.not_permitted, "this user lacks %s", table.concat(rights, ", "))

@@ -305,6 +305,9 @@ Store.__close = Store.close
 
 local store = {}
 
+--- What messages call a store in PostgreSQL.
+local function place_of(url) return "the store in " .. secrets.hide(url) end
+
 local function new(database, place, url)
   local self = setmetatable({ db = database, url = url }, Store)
   local ok, wrong = failure.catch(store_tables.ensure, database, place)
@@ -319,7 +322,7 @@ end
 ---@return tallyman.Store
 function store.open(folder, url)
   make_folder(folder)
-  if url then return new(connect(url), "the store in " .. secrets.hide(url), url) end
+  if url then return new(connect(url), place_of(url), url) end
   local path = folder .. "/history.db"
   local self = new(db.open("sqlite:" .. path, { create = true }), path)
   self.path, self.inode = path, stat.stat(path).st_ino
@@ -340,14 +343,14 @@ local function existing(folder, url)
   local path = folder .. "/history.db"
   if not url and not stat.stat(path) then return nil end
   local database = url and connect(url, { readonly = true }) or open_to_read(path)
-  if store_tables.current(database) then
-    return setmetatable({ db = database, url = url }, Store)
-  end
+  local ok, current = failure.catch(store_tables.current, database, url and place_of(url) or path)
+  if ok and current then return setmetatable({ db = database, url = url }, Store) end
   database:close()
+  if not ok then error(current, 0) end
 end
 
 --- The store as it is, for a run that may leave no trace in it; an empty one in memory where there
---- is none, or one of an older version.
+--- is none, or one of an older version. Raises (78) where a newer release has changed it.
 ---@param folder string
 ---@param url? string PostgreSQL's
 ---@return tallyman.Store

@@ -165,25 +165,28 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tallyman TO %s;
 ]]):format(role, role)
 end
 
---- Whether a store is of the version that this program knows.
+--- Whether a store is of the version that this program knows, and not of an older one; raises (78)
+--- where a newer release has changed it.
 ---@param database tallyman.Database
+---@param place string what messages call it
 ---@return boolean
-function store_tables.current(database)
-  return DIALECTS[database.dialect].version(database) == #store_tables.versions[database.dialect]
+function store_tables.current(database, place)
+  local known = #store_tables.versions[database.dialect]
+  local version = DIALECTS[database.dialect].version(database)
+  if version > known then
+    failure.raise(failure.configuration, "%s is of version %d, this program knows %d: a newer "
+      .. "release has changed it", place, version, known)
+  end
+  return version == known
 end
 
 --- Brings a store up to that version; raises (78) where a newer release has changed it.
 ---@param database tallyman.Database
 ---@param place string what messages call it
 function store_tables.ensure(database, place)
+  if store_tables.current(database, place) then return end
   local dialect = database.dialect
-  local known, version_of = #store_tables.versions[dialect], DIALECTS[dialect].version
-  local version = version_of(database)
-  if version == known then return end
-  if version > known then
-    failure.raise(failure.configuration, "%s is of version %d, this program knows %d: a newer "
-      .. "release has changed it", place, version, known)
-  end
+  local version_of = DIALECTS[dialect].version
   local ok, wrong = failure.catch(database.transaction, database, function()
     if dialect == "postgresql" then database:value(LOCK) end
     database:script(store_tables.script(dialect, version_of(database)))
