@@ -4,7 +4,6 @@ local arguments = require "tallyman.arguments"
 local clock = require "tallyman.clock"
 local failure = require "tallyman.failure"
 local figures = require "tallyman.figures"
-local json = require "dkjson"
 local log = require "tallyman.log"
 local night = require "tallyman.night"
 local preview = require "tallyman.preview"
@@ -12,6 +11,7 @@ local stdlib = require "posix.stdlib"
 local store = require "tallyman.store"
 local time = require "tallyman.time"
 local timetable = require "tallyman.timetable"
+local unicode = require "tallyman.unicode"
 local validate = require "tallyman.validate"
 
 ---@class tallyman.Job
@@ -81,7 +81,7 @@ local function check_figures(self, result)
   if result ~= nil and type(result) ~= "table" then
     error(self.name .. ": run must return a table of figures, or nothing", 0)
   end
-  local ok, wrong = pcall(json.encode, result or {})
+  local ok, wrong = pcall(unicode.json, result or {})
   if ok then return result or {} end
   error(("%s: run must return figures that can be stored as JSON: %s"):format(self.name,
     (tostring(wrong):gsub("^[^\n]-%.lua:%d+: ", ""))), 0)
@@ -156,7 +156,7 @@ function job.main(self, context, given)
   if options.dry_run then log.warn(self.name, "dry run: nothing is changed") end
   local outcome = job.run(self, context, options, announced_run())
   if options.json then
-    print(json.encode { job = self.name, state = outcome.state, exit_code = outcome.code,
+    print(unicode.json { job = self.name, state = outcome.state, exit_code = outcome.code,
       message = outcome.message, figures = outcome.figures })
   end
   if outcome.figures.preview and not options.json then

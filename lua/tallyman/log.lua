@@ -2,8 +2,8 @@
 --- where standard error is a terminal.
 local clock = require "tallyman.clock"
 local failure = require "tallyman.failure"
-local json = require "dkjson"
 local time = require "tallyman.time"
+local unicode = require "tallyman.unicode"
 local unistd = require "posix.unistd"
 
 local log = { quiet = false }
@@ -17,7 +17,7 @@ end
 
 --- A line for programs: time (UTC), who, level, text.
 local function write_json(who, text, level)
-  io.stderr:write(json.encode({ time = time.iso(clock.now()), who = who, level = level,
+  io.stderr:write(unicode.json({ time = time.iso(clock.now()), who = who, level = level,
     text = text }, { keyorder = { "time", "who", "level", "text" } }), "\n")
 end
 

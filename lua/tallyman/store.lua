@@ -6,6 +6,7 @@ local json = require "dkjson"
 local processes = require "tallyman.processes"
 local stat = require "posix.sys.stat"
 local time = require "tallyman.time"
+local unicode = require "tallyman.unicode"
 local unistd = require "posix.unistd"
 local errno = require "posix.errno"
 local failure = require "tallyman.failure"
@@ -137,17 +138,9 @@ function Store:claim(run_id, job, fingerprints)
   return row and row.night
 end
 
---- A text as databases take it: a file's odd bytes, quoted in a message, mustn't keep a run's end
---- from being written.
-local function clean(text)
-  if not text then return db.null end
-  text = text:gsub("%z", "\u{FFFD}")
-  while true do
-    local length, at = utf8.len(text)
-    if length then return text end
-    text = text:sub(1, at - 1) .. "\u{FFFD}" .. text:sub(at + 1)
-  end
-end
+--- A text as databases take it, or none: a file's odd bytes, quoted in a message, mustn't keep a
+--- run's end from being written.
+local function stored(text) return text and unicode.clean(text) or db.null end
 
 local function read(run)
   if run then run.figures = json.decode(run.figures or "{}") or {} end
@@ -170,7 +163,7 @@ end
 function Store:bury(run, code, message)
   self.db:run([[UPDATE run SET state = 'failed', exit_code = :code, message = :message,
     figures = '{}', finished_at = :now WHERE run_id = :run_id AND state = :state]],
-    { run_id = run.run_id, state = run.state, code = code, message = clean(message),
+    { run_id = run.run_id, state = run.state, code = code, message = stored(message),
       now = time.text(clock.now()) })
   return self:run_by_id(run.run_id)
 end
@@ -194,8 +187,8 @@ function Store:finish(run_id, state, exit_code, message, figures)
   local function write()
     self.db:run([[UPDATE run SET state = :state, exit_code = :code, message = :message,
       figures = :figures, finished_at = :now WHERE run_id = :run_id AND state = 'running']],
-      { state = state, code = exit_code, message = clean(message), run_id = run_id,
-        figures = clean(json.encode(figures or {})), now = time.text(clock.now()) })
+      { state = state, code = exit_code, message = stored(message), run_id = run_id,
+        figures = unicode.json(figures or {}), now = time.text(clock.now()) })
   end
   local ok, wrong = failure.catch(write)
   if ok then return end

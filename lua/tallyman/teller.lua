@@ -5,10 +5,10 @@ local clock = require "tallyman.clock"
 local errand = require "tallyman.errand"
 local events = require "tallyman.events"
 local host = require "native.host"
-local json = require "dkjson"
 local processes = require "tallyman.processes"
 local secrets = require "tallyman.secrets"
 local time = require "tallyman.time"
+local unicode = require "tallyman.unicode"
 local validate = require "tallyman.validate"
 
 ---@class tallyman.Teller
@@ -68,7 +68,7 @@ local function body_of(self, list, subject, text)
     told[i] = { job = event.job, kind = event.kind, text = event.text, night = event.night,
       at = event.happened_at:gsub(" ", "T") .. "Z" }
   end
-  return json.encode { flow = self.flow, host = processes.host(), subject = subject, text = text,
+  return unicode.json { flow = self.flow, host = processes.host(), subject = subject, text = text,
     events = told }
 end
 
