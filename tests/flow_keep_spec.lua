@@ -129,6 +129,16 @@ describe("a flow that is kept", function()
     flows.shows(flow, "night: a: done")
   end)
 
+  it("loads what its scripts require anew, too", function()
+    made.script("times", "return { a = '05:00' }")
+    made.job("a", "at = require 'times'.a,")
+    made.night { "a" }
+    local flow = made.keep()
+    flows.shows(flow, "kept from now on")
+    made.script("times", "return { a = '01:00:01' }")
+    flows.shows(flow, "night: a: done")
+  end)
+
   it("follows scripts whose folder was swapped for another, once it is told by SIGHUP", function()
     made.job("a", "at = '05:00',")
     made.night { "a" }

@@ -96,11 +96,20 @@ function script.settings()
   return found
 end
 
+--- Lets go of the modules that stand beside the scripts, so that they are loaded anew.
+local function forget_modules(folder)
+  local places = folder .. "/?.lua;" .. folder .. "/?/init.lua"
+  for name in pairs(package.loaded) do
+    if package.searchpath(name, places) then package.loaded[name] = nil end
+  end
+end
+
 --- Loads a flow, its jobs and its settings, as they are now.
 ---@param path string
 ---@return table loaded flow, jobs by name, settings
 function script.load_flow(path)
   package.loaded.settings = nil
+  forget_modules(script.folder(path))
   local chunk, message = script.compile(path)
   if not chunk then failure.raise(failure.configuration, "%s", message) end
   local value = chunk()
