@@ -107,9 +107,12 @@ describe("OpenSSH's server", function()
 
   test("cuts its sessions, and leaves nothing", sshd.lacks, function()
     local own = sshd.start()
-    local client = process.start(own:sftp_command "!sleep 1\npwd")
-    process.eventually(function() return own:log():find "Starting session" end, 10)
+    local gone = place .. "/gone"
+    local client = process.start(own:sftp_command(
+      ("!until [ -e %s ]; do sleep 0.1; done\npwd"):format(gone)))
+    assert.truthy(process.eventually(function() return own:log():find "Starting session" end, 10))
     own:cut()
+    process.write(gone, "")
     assert.equal(255, code_of(client:wait()))
     assert.equal(0, (status(own, "pwd")))
     leaves_nothing(own)
