@@ -247,7 +247,25 @@ describe("a flow", function()
 
   it("finds a job that waits for one that the flow doesn't have", function()
     local line = edit("filter_inventory", '"active_products" }', '"active_product" }')
-    finds(tallyman(path_of "nightly", "check"), "filter_inventory", line, "active_product")
+    local result = tallyman(path_of "nightly", "check")
+    finds(result, "filter_inventory", line, "active_product")
+    assert.is_nil(result.out:find("nothing wrong", 1, true))
+  end)
+
+  it("finds a job that waits for one behind it, or for itself", function()
+    local before = "active_products"
+    for _, name in ipairs { "import_reset", "filter_inventory" } do
+      local line = edit("filter_inventory", ('"%s" }'):format(before), ('"%s" }'):format(name))
+      before = name
+      finds(tallyman(path_of "nightly", "check"), "filter_inventory", line,
+        ("waits for '%s', which must stand before it in the flow 'nightly'"):format(name))
+    end
+  end)
+
+  it("finds a job that has no days", function()
+    local line = edit("filter_inventory", "after =", "days = {}, after =")
+    finds(tallyman(path_of "nightly", "check"), "filter_inventory", line,
+      "must name at least one day")
   end)
 
   it("with an unknown verb or too many words answers 64 in one line", function()

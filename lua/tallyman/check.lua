@@ -55,11 +55,13 @@ end
 
 --- Checks scripts; prints every problem, or a line that says that there is none.
 ---@param paths string[] the global arg, or a list
+---@param together? fun(): string? what is wrong with them together, asked where each alone is sound
 ---@return integer exit_code
-return function(paths)
+return function(paths, together)
   if #paths == 0 then failure.raise(failure.usage, "check: name at least one script") end
   local problems, only_compiled = {}, {}
   for _, path in ipairs(paths) do check_script(path, problems, only_compiled) end
+  if #problems == 0 and together then add(problems, together() or "") end
   for _, problem in ipairs(problems) do print(problem) end
   if #problems > 0 then return failure.configuration end
   for _, path in ipairs(only_compiled) do

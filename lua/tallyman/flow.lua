@@ -125,15 +125,19 @@ local function once(self, context, path, option)
   return first_code
 end
 
---- What is wrong with a job as one of this flow, in words.
-local function misfits(self, job, path)
-  local problems = {}
+--- What is wrong with a job as one of this flow, in words; `place` is its place in the night.
+local function misfits(self, job, path, place)
+  local problems, places = {}, {}
+  for i, name in ipairs(self.jobs) do places[name] = i end
   local function add(field, text)
     problems[#problems + 1] = validate.problem(validate.place(path), { field }, text)
   end
   for _, name in ipairs(job.after or {}) do
-    if not (" " .. table.concat(self.jobs, " ") .. " "):find(" " .. name .. " ", 1, true) then
+    if not places[name] then
       add("after", ("waits for '%s', which the flow '%s' doesn't have"):format(name, self.flow))
+    elseif places[name] >= place then
+      add("after", ("waits for '%s', which must stand before it in the flow '%s'"):format(name,
+        self.flow))
     end
   end
   local field, text = timetable.fault(job)
@@ -150,9 +154,9 @@ end
 ---@param folder string of the scripts
 function flow.check_jobs(self, jobs, folder)
   local problems = {}
-  for _, name in ipairs(self.jobs) do
+  for place, name in ipairs(self.jobs) do
     local path = ("%s/%s.lua"):format(folder, name)
-    table.move(misfits(self, jobs[name], path), 1, 20, #problems + 1, problems)
+    table.move(misfits(self, jobs[name], path, place), 1, 20, #problems + 1, problems)
   end
   if #problems > 0 then failure.raise(failure.configuration, "%s", table.concat(problems, "\n")) end
 end
@@ -164,12 +168,10 @@ local function check(self, _, path)
   for _, name in ipairs(self.jobs) do
     paths[#paths + 1] = ("%s/%s.lua"):format(script.folder(path), name)
   end
-  local code = require "tallyman.check"(paths)
-  if code ~= 0 then return code end
-  local ok, problems = failure.catch(script.load_flow, path)
-  if ok then return 0 end
-  print(tostring(problems))
-  return failure.code(problems)
+  return require "tallyman.check"(paths, function()
+    local ok, problems = failure.catch(script.load_flow, path)
+    return not ok and tostring(problems) or nil
+  end)
 end
 
 --- Keeps the flow's timetable until it is stopped.
