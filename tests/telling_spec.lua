@@ -148,6 +148,19 @@ describe("the webhook", function()
     assert.falsy(flow:err():find "s3cret")
   end)
 
+  it("is followed when it has moved", function()
+    listen()
+    process.write(made.folder .. "/hook", ("http://127.0.0.1:%s/moved/here\n"):format(port))
+    made.settings(([[tell = { webhook_file = "%s/hook" }]]):format(made.folder))
+    made.job("a", "at = '01:00:01',", [[require "tallyman.failure".raise(65, "bad row")]])
+    made.night { "a" }
+    local flow = made.keep()
+    eventually(function() return #requests "/here" > 0 end, flow)
+    local request = requests "/here"[1]
+    assert.equal("POST", request.method)
+    assert.equal("bad row", json.decode(request.body).events[1].text)
+  end)
+
   it("that can't be read from its file is a wrong setting", function()
     made.settings [[tell = { webhook_file = "/no/such/file" }]]
     made.job("a", "at = '01:00:01',")

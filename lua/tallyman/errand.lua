@@ -117,8 +117,9 @@ function errand.request(url, body)
   end
   if url:find "%c" then failure.raise(failure.configuration, "a URL must be one line") end
   local lines = { "url = " .. quoted(url), "silent", "show-error", "fail", "max-time = 60",
-    "output = /dev/null" }
+    "output = /dev/null", "location", "max-redirs = 5" }
   if body then
+    lines[#lines + 1] = "post301\npost302" -- where it has moved to it is to get the same
     lines[#lines + 1] = 'header = "Content-Type: application/json"'
     lines[#lines + 1] = "data-binary = " .. quoted(body)
   end

@@ -1,5 +1,6 @@
 """An HTTP server on a free port that writes down what it is asked: one JSON line a request, to the
-file named. Its first answers are failures, as many as the second argument says."""
+file named. Its first answers are failures, as many as the second argument says. What is asked below
+/moved is to be asked of what follows that, by a redirection."""
 import http.server
 import json
 import sys
@@ -12,10 +13,13 @@ class Hook(http.server.BaseHTTPRequestHandler):
         global failures
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         failures -= 1
-        status = 500 if failures >= 0 else 200
+        moved = self.path.startswith("/moved")
+        status = 301 if moved else 500 if failures >= 0 else 200
         record.write(json.dumps({"method": self.command, "path": self.path, "body": body,
                                  "type": self.headers.get("Content-Type"), "status": status}) + "\n")
         self.send_response(status)
+        if moved:
+            self.send_header("Location", self.path[len("/moved"):])
         self.end_headers()
 
     do_GET = do_POST = answer
