@@ -149,7 +149,7 @@ describe("ssh-agent", function()
     local child = home:start { sftp = { login_seconds = 60 }, env = { SSH_AUTH_SOCK = path } }
     assert.equal(1, poll.rpoll(fd, 10000))
     child:kill(process.SIGTERM)
-    local result = process.eventually(function() return child:poll() end, 3)
+    local result = process.eventually(function() return child:poll() end, 20)
     unistd.close(fd)
     assert.truthy(result, "it doesn't end")
     assert.equal(143, result.status)
