@@ -16,17 +16,17 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "net.h"
 #include "process.h"
 #include "stream.h"
 #include "thread.h"
 
 enum {
   MOST_PROCESSES = 256,
-  GRACE = 10000 /* milliseconds that programs have to end after they were asked to */
+  GRACE = 10 /* seconds that programs have to end after they were asked to */
 };
 
 struct watched {
@@ -73,19 +73,12 @@ struct watch *watch_open(struct failure *failure) {
   return NULL;
 }
 
-static int64_t milliseconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Waits for a process to end, until an instant of the monotonic clock (milliseconds). */
-static bool ends_until(const struct watched *watched, int64_t until) {
+/* Waits for a process to end, until a deadline. */
+static bool ends_until(const struct watched *watched, const struct timespec *deadline) {
   struct pollfd end = {.fd = watched->handle, .events = POLLIN};
   int ready;
   do {
-    int64_t left = until - milliseconds();
-    ready = poll(&end, 1, left > 0 ? (int)left : 0);
+    ready = poll(&end, 1, net_milliseconds_left(deadline));
   } while (ready < 0 && errno == EINTR);
   return ready != 0;
 }
@@ -97,11 +90,11 @@ static size_t end_ours(struct watch *watch) {
   for (size_t i = 0; i < watch->count; i++) {
     if (watch->processes[i].ours) kill(-watch->processes[i].pid, SIGTERM);
   }
-  int64_t until = milliseconds() + GRACE;
+  struct timespec deadline = net_deadline(GRACE);
   for (size_t i = 0; i < watch->count; i++) {
     const struct watched *watched = &watch->processes[i];
     if (!watched->ours) continue;
-    if (watched->handle >= 0 && !ends_until(watched, until)) {
+    if (watched->handle >= 0 && !ends_until(watched, &deadline)) {
       kill(-watched->pid, SIGKILL);
       killed++;
     }
