@@ -268,12 +268,18 @@ local SESSION = [[
   SET tcp_keepalives_interval = 10;
   SET tcp_keepalives_count = 3]]
 
+--- Gives what a function gives of a database, which is closed when it fails.
+local function close_unless(database, work, ...)
+  local ok, result = failure.catch(work, database, ...)
+  if ok then return result end
+  database:close()
+  error(result, 0)
+end
+
 local function connect(url, options)
   local database = db.open(url, options)
-  local ok, wrong = failure.catch(database.script, database, SESSION)
-  if ok then return database end
-  database:close()
-  error(wrong, 0)
+  close_unless(database, database.script, SESSION)
+  return database
 end
 
 --- Sees to it that SQLite's file is still the one that was opened: raises when somebody has removed
@@ -302,11 +308,8 @@ local store = {}
 local function place_of(url) return "the store in " .. secrets.hide(url) end
 
 local function new(database, place, url)
-  local self = setmetatable({ db = database, url = url }, Store)
-  local ok, wrong = failure.catch(store_tables.ensure, database, place)
-  if ok then return self end
-  self:close()
-  error(wrong, 0)
+  close_unless(database, store_tables.ensure, place)
+  return setmetatable({ db = database, url = url }, Store)
 end
 
 --- Opens the store: below the state folder, making both on first use, or where the settings say.
@@ -336,10 +339,10 @@ local function existing(folder, url)
   local path = folder .. "/history.db"
   if not url and not stat.stat(path) then return nil end
   local database = url and connect(url, { readonly = true }) or open_to_read(path)
-  local ok, current = failure.catch(store_tables.current, database, url and place_of(url) or path)
-  if ok and current then return setmetatable({ db = database, url = url }, Store) end
+  if close_unless(database, store_tables.current, url and place_of(url) or path) then
+    return setmetatable({ db = database, url = url }, Store)
+  end
   database:close()
-  if not ok then error(current, 0) end
 end
 
 --- The store as it is, for a run that may leave no trace in it; an empty one in memory where there
