@@ -36,9 +36,8 @@ flow.shape = { type = "table", fields = {
     if name:find "[^%w_%-]" then return ("'%s' is no name of a job script"):format(name) end
   end } },
   timezone = { type = "string|nil", check = validate.zone },
-  retry = { type = "table|nil", check = function(waits)
-    if #waits == 0 then return "must name at least one wait" end
-  end, each = { type = "string|number", check = validate.duration } },
+  retry = { type = "table|nil", check = validate.at_least_one "wait",
+    each = { type = "string|number", check = validate.duration } },
 } }
 
 local HANGUP = 128 + 1 -- SIGHUP
@@ -125,10 +124,10 @@ local function once(self, context, path, option)
   return first_code
 end
 
---- What is wrong with a job as one of this flow, in words; `place` is its place in the night.
-local function misfits(self, job, path, place)
-  local problems, places = {}, {}
-  for i, name in ipairs(self.jobs) do places[name] = i end
+--- What is wrong with a job as one of this flow, in words; `places` are the jobs' in the night, and
+--- `place` is its own.
+local function misfits(self, job, path, places, place)
+  local problems = {}
   local function add(field, text)
     problems[#problems + 1] = validate.problem(validate.place(path), { field }, text)
   end
@@ -153,10 +152,11 @@ end
 ---@param jobs table<string, tallyman.Job>
 ---@param folder string of the scripts
 function flow.check_jobs(self, jobs, folder)
-  local problems = {}
+  local problems, places = {}, {}
+  for place, name in ipairs(self.jobs) do places[name] = place end
   for place, name in ipairs(self.jobs) do
     local path = ("%s/%s.lua"):format(folder, name)
-    table.move(misfits(self, jobs[name], path, place), 1, 20, #problems + 1, problems)
+    table.move(misfits(self, jobs[name], path, places, place), 1, 20, #problems + 1, problems)
   end
   if #problems > 0 then failure.raise(failure.configuration, "%s", table.concat(problems, "\n")) end
 end

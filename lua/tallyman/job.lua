@@ -42,9 +42,8 @@ job.shape = { type = "table", fields = {
   wait = { type = "string|number|nil", check = validate.duration },
   anyway = { type = "boolean|nil" },
   every = { type = "string|number|nil", check = validate.duration },
-  days = { type = "table|nil", check = function(days)
-    if #days == 0 then return "must name at least one day" end
-  end, each = { type = "string", check = timetable.check_day } },
+  days = { type = "table|nil", check = validate.at_least_one "day",
+    each = { type = "string", check = timetable.check_day } },
   time_limit = { type = "string|number|nil", check = validate.duration },
   memory_limit = { type = "string|number|nil", check = validate.size },
   takes = { type = "table|nil", each = { type = "string", check = arguments.check } },

@@ -70,6 +70,15 @@ function validate.not_negative(value)
   if value < 0 then return ("%s is negative"):format(value) end
 end
 
+--- A shape's check for lists that may not be empty.
+---@param what string one of them, in words
+---@return fun(list: table): string?
+function validate.at_least_one(what)
+  return function(list)
+    if #list == 0 then return "must name at least one " .. what end
+  end
+end
+
 --- Hour, minute and second of a time of day such as "01:30" or "01:30:15"; nil when it is none.
 ---@param value string
 ---@return integer? hour, integer? minute, integer? second
