@@ -9,6 +9,21 @@ local made
 before_each(function() made = flows.new() end)
 after_each(process.clean)
 
+--- A flow that is kept, and has nothing to do for hours.
+local function keep_idle(more)
+  made.job("a", "at = '05:00',")
+  made.night { "a" }
+  local flow = made.keep(more)
+  flows.shows(flow, "kept from now on")
+  return flow
+end
+
+--- A job's body that lasts until there is a file `go`.
+local function until_told()
+  return ([[while not io.open "%s/go" do require "tallyman.clock".sleep(0.1) end]])
+    :format(made.folder)
+end
+
 describe("a flow that is kept", function()
   it("goes through the night by itself, and stops when it is asked to", function()
     made.job("a", "at = '01:00:01',")
@@ -31,8 +46,7 @@ describe("a flow that is kept", function()
   end)
 
   it("says what it does", function()
-    made.job("a", "at = '01:00:01',", ([[
-      while not io.open "%s/go" do require "tallyman.clock".sleep(0.1) end]]):format(made.folder))
+    made.job("a", "at = '01:00:01',", until_told())
     made.job("b", "after = { 'a' }, wait = '1h',")
     made.night { "a", "b" }
     local plan = made.verb "plan".out
@@ -51,10 +65,7 @@ describe("a flow that is kept", function()
   end)
 
   it("isn't kept twice", function()
-    made.job("a", "at = '05:00',")
-    made.night { "a" }
-    local flow = made.keep()
-    flows.shows(flow, "kept from now on")
+    local flow = keep_idle()
     local second = made.keep():wait()
     assert.equal(75, second.status)
     assert.match("flow night: process " .. flow.pid .. " on %S+ keeps it already", second.err)
@@ -64,8 +75,7 @@ describe("a flow that is kept", function()
   end)
 
   it("knows its processes when the host is called otherwise by then", function()
-    made.job("a", "at = '01:00:01',", ([[
-      while not io.open "%s/go" do require "tallyman.clock".sleep(0.1) end]]):format(made.folder))
+    made.job("a", "at = '01:00:01',", until_told())
     made.night { "a" }
     local flow = made.keep()
     assert.truthy(process.eventually(function() return made.ran() ~= "" end))
@@ -117,10 +127,7 @@ describe("a flow that is kept", function()
   end)
 
   it("takes a changed timetable over, and keeps the old one when the new one is wrong", function()
-    made.job("a", "at = '05:00',")
-    made.night { "a" }
-    local flow = made.keep()
-    flows.shows(flow, "kept from now on")
+    local flow = keep_idle()
     made.script("a", "return { name = 'a', att = '01:00:01', run = print }")
     flows.shows(flow, "the scripts have changed, and are wrong: the old timetable is kept")
     assert.match("unknown field 'att'", flow:err(), 1, true)
@@ -140,10 +147,7 @@ describe("a flow that is kept", function()
   end)
 
   it("follows scripts whose folder was swapped for another, once it is told by SIGHUP", function()
-    made.job("a", "at = '05:00',")
-    made.night { "a" }
-    local flow = made.keep { TALLYMAN_STATE = process.folder() .. "/state" }
-    flows.shows(flow, "kept from now on")
+    local flow = keep_idle { TALLYMAN_STATE = process.folder() .. "/state" }
     process.must("sh", "-ec", [[mkdir "$0.new"; cp "$0"/*.lua "$0.new"
       mv "$0" "$0.old"; mv "$0.new" "$0"; rm -r "$0.old"]], made.folder)
     flow:kill(1)
@@ -153,10 +157,7 @@ describe("a flow that is kept", function()
   end)
 
   it("keeps the old timetable when the new one doesn't end to load", function()
-    made.job("a", "at = '05:00',")
-    made.night { "a" }
-    local flow = made.keep()
-    flows.shows(flow, "kept from now on")
+    local flow = keep_idle()
     made.script("a", "while true do end")
     flows.shows(flow, "loading the scripts takes longer than 20 s: it is ended")
     flows.shows(flow, "the scripts have changed, and are wrong: the old timetable is kept")
@@ -165,19 +166,13 @@ describe("a flow that is kept", function()
   end)
 
   it("loads the scripts again on SIGHUP", function()
-    made.job("a", "at = '05:00',")
-    made.night { "a" }
-    local flow = made.keep()
-    flows.shows(flow, "kept from now on")
+    local flow = keep_idle()
     flow:kill(1)
     flows.shows(flow, "the new ones are used from now on")
   end)
 
   it("does nothing while nothing is due, in little memory", function()
-    made.job("a", "at = '05:00',")
-    made.night { "a" }
-    local flow = made.keep()
-    flows.shows(flow, "kept from now on")
+    local flow = keep_idle()
     local function of(name)
       return tonumber(process.read(("/proc/%d/status"):format(flow.pid)):match(name .. ":%s*(%d+)"))
     end

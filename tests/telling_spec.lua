@@ -37,6 +37,13 @@ local function tell_by_command(more)
     :format(made.folder, made.folder, more or ""))
 end
 
+--- Settings in which a server's path is the webhook.
+local function tell_by_webhook(path)
+  listen()
+  process.write(made.folder .. "/hook", ("http://127.0.0.1:%s%s\n"):format(port, path))
+  made.settings(([[tell = { webhook_file = "%s/hook" }]]):format(made.folder))
+end
+
 local function eventually(holds, child)
   assert(process.eventually(holds, 30), child:err() .. "\n" .. told())
 end
@@ -129,9 +136,7 @@ end)
 
 describe("the webhook", function()
   it("gets JSON, and its URL is in no list of processes and no log", function()
-    listen()
-    process.write(made.folder .. "/hook", ("http://127.0.0.1:%s/s3cret\n"):format(port))
-    made.settings(([[tell = { webhook_file = "%s/hook" }]]):format(made.folder))
+    tell_by_webhook "/s3cret"
     made.job("a", "at = '01:00:01',",
       [[require "tallyman.failure".raise(65, 'a "quoted" \\ text\nin two lines')]])
     made.night { "a" }
@@ -149,9 +154,7 @@ describe("the webhook", function()
   end)
 
   it("is followed when it has moved", function()
-    listen()
-    process.write(made.folder .. "/hook", ("http://127.0.0.1:%s/moved/here\n"):format(port))
-    made.settings(([[tell = { webhook_file = "%s/hook" }]]):format(made.folder))
+    tell_by_webhook "/moved/here"
     made.job("a", "at = '01:00:01',", [[require "tallyman.failure".raise(65, "bad row")]])
     made.night { "a" }
     local flow = made.keep()
